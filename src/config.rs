@@ -293,7 +293,10 @@ impl Config {
             std::io::ErrorKind::NotFound => told(&error).advise("put it back from a backup"),
             _ => told(&error).advise("see why it can't be read, then run this again"),
         })?;
-        let text = String::from_utf8(text).map_err(|error| told(&error).advise("correct it there"))?;
+        let text = String::from_utf8(text).map_err(|error| {
+            let line = error.as_bytes()[..error.utf8_error().valid_up_to()].split(|byte| *byte == b'\n').count();
+            told(&format!("line {line} has bytes that are no UTF-8")).advise("write the file anew as UTF-8 text")
+        })?;
         Self::parse(&text, path)
     }
 
@@ -486,19 +489,19 @@ mod tests {
         for (lines, words) in [
             (
                 "[peer.server]\ncall = \"ssh server\"",
-                "there is the text \"ssh server\" and a list is expected, such as [\"ssh\", \"server\"]",
+                "there is the text \"ssh server\", and a list, such as [\"ssh\", \"server\"], is expected",
             ),
-            ("[peer.server]\ncall = 5", "there is the number `5` and a list is expected"),
-            ("[hooks]\nafter_import = \"notmuch new\"", "and a list is expected"),
-            ("peer = 3", "and a table is expected"),
+            ("[peer.server]\ncall = 5", "there is the number 5, and a list, such as"),
+            ("[hooks]\nafter_import = \"notmuch new\"", "and a list, such as"),
+            ("peer = 3", "and a table: lines below one in brackets, is expected"),
             ("keywords = \"yes\"", "and true or false is expected"),
-            ("trash_day = 3", "there is no key `trash_day`, expected one of"),
-            ("trash_days = \"long\"", "there is the text \"long\" and a whole number is expected"),
-            ("trash_days = -1", "there is the number `-1` and a whole number is expected"),
-            ("trash_days = \"a, and b\"", "there is the text \"a, and b\" and a whole number is expected"),
-            ("trash_days = true", "there is `true` and a whole number is expected"),
-            ("trash_days = [3]", "there is a list and a whole number is expected"),
-            ("[peer.server]\ntimeout = 5", "there is the number `5` and a text in quotation marks is expected"),
+            ("trash_day = 3", "there is no key `trash_day` here; the keys are `mail_root`, "),
+            ("trash_days = \"long\"", "there is the text \"long\", and a whole number"),
+            ("trash_days = -1", "there is the number -1, and a whole number"),
+            ("trash_days = \"a, and b\"", "there is the text \"a, and b\", and a whole number"),
+            ("trash_days = true", "there is true, and a whole number"),
+            ("trash_days = [3]", "there is a list, and a whole number"),
+            ("[peer.server]\ntimeout = 5", "there is the number 5, and a text in quotation marks is expected"),
         ] {
             let told = told(lines);
             assert!(

@@ -8,7 +8,9 @@ mod stop;
 
 pub use ask::output_of;
 pub use converse::{Conversation, Heard, converse};
-pub use stop::{finish_before_stopping, outlive_large_files, was_told_to_stop};
+pub use stop::{
+    Listening, end_by, finish_before_stopping, outlive_large_files, say_when_interrupted, was_told_to_stop,
+};
 
 use std::ffi::OsString;
 use std::fmt;
@@ -26,7 +28,7 @@ use rustix::process::{Pid, Signal};
 
 use crate::read::read_some;
 use crate::text::without_numbers;
-use stop::{Listening, kill};
+use stop::kill;
 
 /// How much of each output stream is kept, in bytes.
 pub const OUTPUT_BYTES: usize = 64 << 10;

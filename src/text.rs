@@ -39,6 +39,46 @@ pub fn without_numbers(text: &str) -> String {
     told
 }
 
+/// An argument as a shell takes it.
+pub fn quoted(argument: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
+    if argument.chars().all(plain) && !argument.starts_with('-') {
+        return argument.to_owned();
+    }
+    let dashes = if argument.starts_with('-') { "-- " } else { "" };
+    format!("{dashes}'{}'", argument.replace('\'', "'\\''"))
+}
+
+/// Which of these names a person means by one that isn't among them: the only one that begins so, or else the nearest, if
+/// one letter of three is right at least twice. A name's last part, behind a slash, counts as one.
+pub fn nearest<'n>(typed: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    let typed = typed.trim_matches('/').to_lowercase();
+    let length = typed.chars().count();
+    let (mut begin, mut near) = (Vec::new(), Vec::new());
+    for name in names {
+        let lower = name.to_lowercase();
+        if length > 1 && lower.starts_with(&typed) {
+            begin.push(name);
+        }
+        let last = lower.rsplit('/').next().unwrap_or_default();
+        let distance = [&*lower, last]
+            .into_iter()
+            .filter(|name| name.chars().count().abs_diff(length) * 3 <= length)
+            .map(|name| strsim::osa_distance(&typed, name))
+            .min();
+        near.extend(distance.filter(|distance| distance * 3 <= length).map(|distance| (distance, name)));
+    }
+    match begin[..] {
+        [only] => Some(only),
+        _ => near.into_iter().min_by_key(|(distance, _)| *distance).map(|(_, name)| name),
+    }
+}
+
+/// The question whether a person means this one of the names, as the beginning of what to do: empty if none is near.
+pub fn did_you_mean<'n>(typed: &str, names: impl IntoIterator<Item = &'n str>) -> String {
+    nearest(typed, names).map_or_else(String::new, |name| format!("did you mean {}? ", printable(name)))
+}
+
 /// A count and a noun that has a regular plural: "1 entry", "2 entries".
 pub fn plural(count: u64, noun: &str) -> String {
     match (count, noun.strip_suffix('y')) {
@@ -116,6 +156,30 @@ mod tests {
         assert_eq!(time_in(1_782_864_000_000, berlin), "2026-07-01 02:00:00+02:00");
         assert_eq!(time_in(0, jiff::tz::TimeZone::UTC), "1970-01-01 00:00:00+00:00");
         assert_eq!(time_in(u64::MAX, jiff::tz::TimeZone::UTC), "a time beyond all calendars");
+    }
+
+    #[test]
+    fn a_typo_means_the_name_that_is_nearest() {
+        let names = ["desktop", "laptop", "server", "server-old", "Arbeit/Projekte", "INBOX", "bees", "Entwürfe"];
+        for (typed, meant) in [
+            ("sever", Some("server")),
+            ("lapotp", Some("laptop")),
+            ("Laptop", Some("laptop")),
+            ("desk", Some("desktop")),
+            ("Projekt", Some("Arbeit/Projekte")),
+            ("projekte/", Some("Arbeit/Projekte")),
+            ("inbox", Some("INBOX")),
+            ("Entwurfe", Some("Entwürfe")),
+            ("server-o", Some("server-old")),
+            ("phone", None),
+            ("d", None),
+            ("", None),
+            ("a name that is much longer than all of them", None),
+        ] {
+            assert_eq!(nearest(typed, names), meant, "{typed:?}");
+        }
+        assert_eq!(did_you_mean("sever", names), "did you mean server? ");
+        assert_eq!(did_you_mean("phone", names), "");
     }
 
     #[test]

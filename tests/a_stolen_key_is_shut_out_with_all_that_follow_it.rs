@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use mailsync::bundle::{ReplicaLine, Revocation};
+use mailsync::bundle::{PrivateKey, ReplicaLine, Revocation};
 use serde_json::Value;
 
 use crate::a_lost_machine_is_shut_out::{is_loud, keys, mesh, moment, peer, revoked, sorted};
@@ -212,13 +212,38 @@ fn whoever_is_named_beside_a_thief_by_the_thief_is_weighed_apart() {
     let mut keys = [&desktop, &server].map(|machine| machine.public_key().id());
     keys.sort();
     let revocation = Revocation { keys: keys.to_vec(), ..slander(&laptop, now()) };
-    assert_eq!(server.run_with(&["import"], &said(&laptop, &[revocation])).code, 0);
+    let bundle = said(&laptop, &[(&revocation, &laptop.private_key())]);
+    assert_eq!(server.run_with(&["import"], &bundle).code, 0);
     pass(&server, &phone);
     // Of two that revoke each other both are shut out; what was said of the server, after the theft, is void.
     let out = |name: &str| !peer(&phone, name)["revoked"].is_null();
     assert_eq!(["laptop", "desktop", "server"].map(out), [true, true, false], "{:?}", revoked(&phone));
     phone.ok(&["peer", "revoke", "laptop", "--since", &theft]);
     assert_eq!(["laptop", "desktop", "server"].map(out), [true, false, false], "{:?}", revoked(&phone));
+}
+
+#[test]
+fn keys_that_a_thief_has_made_by_the_dozen_are_one_machine_that_is_shut_out() {
+    let dir = scratch();
+    let [server, desktop, laptop] = mesh(dir.path(), ["server", "desktop", "laptop"]);
+    let theft = moment();
+    let first = id(&laptop);
+    // More than are kept of one machine.
+    for _ in 0..3 {
+        for _ in 0..24 {
+            laptop.ok(&["key", "rotate"]);
+        }
+        assert_eq!(offer(&laptop, &desktop).code, 0);
+    }
+    assert_eq!(peer(&desktop, "laptop")["id"], Value::from(id(&laptop)));
+    desktop.ok(&["peer", "revoke", "laptop", "--since", &theft]);
+    refused(&desktop, &laptop, &["laptop was revoked by this replica"]);
+    let heard = pass(&desktop, &server);
+    assert_eq!(heard.stderr.matches("WAS REVOKED").count(), 1, "{}", heard.stderr);
+    refused(&server, &laptop, &["was revoked by desktop at"]);
+    assert_eq!((revoked(&server).len(), &peer(&server, "laptop")["id"]), (1, &first.into()), "{:?}", revoked(&server));
+    assert_eq!(peer(&server, "desktop")["revoked"], Value::Null);
+    exchange(&server, &desktop);
 }
 
 #[test]
@@ -234,14 +259,17 @@ fn what_a_thief_dates_back_counts_nowhere_once_the_theft_is_heard() {
     let day = 24 * 60 * 60 * 1000;
     let theft = moment();
     let lie = Revocation { who: server.public_key().id(), ..slander(&laptop, now() - day) };
-    let bundle = said(&laptop, &[lie]);
+    // The same by somebody who was made for that.
+    let made_up = PrivateKey::generate("nobody").unwrap();
+    let slander = Revocation { by: made_up.public_key().id(), ..lie.clone() };
+    let bundle = said(&laptop, &[(&lie, &laptop.private_key()), (&slander, &made_up)]);
     for machine in [&phone, &desktop] {
         let heard = machine.run_with(&["import"], &bundle);
-        assert!(heard.code == 0 && heard.stderr.contains("server WAS REVOKED by laptop"), "{heard:?}");
+        assert!(heard.code == 0 && heard.stderr.contains("server WAS REVOKED by "), "{heard:?}");
         assert!(!peer(machine, "server")["revoked"].is_null());
     }
     let told = desktop.ok(&["peer", "revoke", "laptop", "--since", &theft]).stderr;
-    assert!(told.contains("server is not shut out any more: it was revoked by laptop at"), "{told}");
+    assert!(told.contains("server is not shut out any more: it was revoked by "), "{told}");
     assert!(!told.contains("server WAS REVOKED") && !told.contains("laptop WAS REVOKED"), "{told}");
     let told = pass(&desktop, &phone).stderr;
     assert!(told.contains("server is not shut out any more"), "{told}");
@@ -285,12 +313,12 @@ fn slander(by: &Machine, at: u64) -> Revocation {
     }
 }
 
-/// A bundle of a machine's that says this.
-fn said(by: &Machine, revocations: &[Revocation]) -> Vec<u8> {
+/// A bundle of a machine's with this, as the holders of these keys have said it.
+fn said(by: &Machine, revocations: &[(&Revocation, &PrivateKey)]) -> Vec<u8> {
     let clock = clock(now(), 0);
     let mut forge = Forge::new(&by.private_key(), &clock);
-    for revocation in revocations {
-        let line = ReplicaLine::revoke(stamp(&clock).parse().unwrap(), revocation, &by.private_key()).unwrap();
+    for (revocation, key) in revocations {
+        let line = ReplicaLine::revoke(stamp(&clock).parse().unwrap(), revocation, key).unwrap();
         forge.replicas.push([&line.encode()[..], b"\n"].concat());
     }
     forge.bundle()

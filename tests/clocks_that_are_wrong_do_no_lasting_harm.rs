@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use mailsync::replica::{
-    Access, ClockAhead, ExportOptions, Home, ImportOptions, ImportOutcome, Imported, Purged, Replica, ScanOptions,
-    World,
+    Access, ClockAhead, Doubts, ExportOptions, Home, ImportOptions, ImportOutcome, Imported, Purged, Replica,
+    ScanOptions, World,
 };
 
 use crate::support::machine::{Machine, assert_same, complains, exchange, make_peers, pair};
@@ -58,11 +58,20 @@ fn a_replica_whose_own_stamps_lie_in_the_future_is_mended_by_a_new_identity() {
     let bundle = desktop.ok(&["export", "--to", "laptop"]).stdout;
     let ran = laptop.refuses(&["import"], &bundle, 3, &["desktop", "more than a day ahead", "doctor --new-identity"]);
     assert!(!ran.stderr.contains("note"), "{}", ran.stderr);
-    // The machine itself is told, too.
+    // The machine itself is told, too: once by each command.
+    for args in [&["scan"][..], &["export"], &["export", "--no-scan"], &["export", "-n"], &["scan", "-n"], &["status"]]
+    {
+        let ran = desktop.ok(args);
+        let shown = [ran.stderr.as_bytes(), &ran.stdout].concat();
+        let shown = String::from_utf8_lossy(&shown).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(shown.matches("changes that were made here are dated up to").count(), 1, "{args:?}: {shown}");
+    }
     let ran = desktop.run_with(&["import"], &laptop.ok(&["export"]).stdout);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert!(ran.stderr.contains("changes that were made here are dated up to"), "{}", ran.stderr);
-    desktop.ok(&["doctor", "--new-identity"]);
+    let said = desktop.ok(&["doctor", "--new-identity"]).stderr;
+    assert!(!said.contains("run `mailsync doctor --new-identity`"), "it advises itself: {said}");
+    assert!(!desktop.ok(&["scan"]).stderr.contains("dated") && !desktop.ok(&["status"]).words().contains("clock"));
     exchange(&desktop, &laptop);
     assert_same(&laptop.mailbox(), &desktop.mailbox(), "mended");
     assert!(laptop.has("in the future") && laptop.has("after") && laptop.has("filed"));
@@ -178,13 +187,15 @@ fn what_was_removed_while_the_clock_was_wrong_stays_in_the_trash_for_its_days_an
         exchange(&laptop, &desktop);
         let trashed = || fs::read_dir(laptop.home.join("trash")).unwrap().count();
         // Without a clock nothing can be said to be old.
-        let (purged, notes) = at(&laptop, 2000, |replica| replica.purge().unwrap());
+        let (purged, notes) = at(&laptop, 2000, |replica| replica.purge(Doubts::Heed).unwrap());
         assert_eq!((purged.trashed, purged.history, purged.tombstones), (0, 0, 1), "{wrong}");
         assert!(says(&notes, "nothing is purged by its age"), "{notes:?}");
         let ran = laptop.ok(&["purge"]);
         assert!(ran.stderr.contains("1 message in the trash came there when"), "{wrong}: {}", ran.stderr);
         assert_eq!(trashed(), 1, "{wrong}");
-        let later = |days: u64| -> Purged { at(&laptop, now() + days * DAY, |replica| replica.purge().unwrap()).0 };
+        let later = |days: u64| -> Purged {
+            at(&laptop, now() + days * DAY, |replica| replica.purge(Doubts::Overrule).unwrap()).0
+        };
         let days = u64::from(laptop.config().trash_days);
         assert_eq!(later(days - 1).trashed, 0, "{wrong}");
         assert_eq!((later(days + 1).trashed, trashed()), (1, 0), "{wrong}");
@@ -192,6 +203,59 @@ fn what_was_removed_while_the_clock_was_wrong_stays_in_the_trash_for_its_days_an
         assert!(later(days + 1).history > 0, "{wrong}");
         assert!(later(days + 2).history <= 1, "{wrong}: only what the last purge has done is left");
     }
+}
+
+#[test]
+fn a_clock_that_is_set_weeks_ahead_does_not_empty_the_trash() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.deliver("gone");
+    exchange(&desktop, &laptop);
+    desktop.remove("gone");
+    exchange(&desktop, &laptop);
+    exchange(&desktop, &laptop);
+    let trashed = || fs::read_dir(laptop.home.join("trash")).unwrap().count();
+    let purge = |clock: u64, doubts: Doubts| at(&laptop, clock, |replica| replica.purge(doubts).unwrap());
+    assert_eq!((purge(now(), Doubts::Heed).0.trashed, trashed()), (0, 1));
+    let wrong = now() + 40 * DAY;
+    let in_doubt = |purged: &(Purged, Vec<String>)| {
+        let words = says(&purged.1, "has gone on by 40 days since") && says(&purged.1, "`mailsync purge --anyway`");
+        words && (purged.0.trashed, purged.0.history, trashed()) == (0, 0, 1)
+    };
+    let purged = purge(wrong, Doubts::Heed);
+    assert!(in_doubt(&purged), "{purged:?}");
+    // What else is done by that clock doesn't make it right.
+    at(&laptop, wrong + 60_000, scan);
+    let purged = purge(wrong + 120_000, Doubts::Heed);
+    assert!(in_doubt(&purged), "{purged:?}");
+    // A clock that is set back is right, and nothing is said.
+    assert_eq!(purge(now(), Doubts::Heed).1, Vec::<String>::new());
+    assert_eq!(trashed(), 1);
+    at(&laptop, now(), scan);
+    // So is one by which a peer's bundle was made: the machine was off.
+    purge(wrong, Doubts::Heed);
+    let bundle = dir.path().join("b.zst");
+    let out = fs::File::create(&bundle).unwrap();
+    at(&desktop, wrong + DAY / 2, |replica| replica.export(&ExportOptions::to_peer("laptop"), out).unwrap());
+    at(&laptop, wrong + DAY / 2, |replica| import(replica, &bundle, ClockAhead::Refuse));
+    assert_eq!((purge(wrong + DAY / 2, Doubts::Heed).0.trashed, trashed()), (1, 0));
+}
+
+#[test]
+fn who_has_looked_at_the_clock_may_say_that_it_is_right() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.deliver("gone");
+    exchange(&desktop, &laptop);
+    desktop.remove("gone");
+    exchange(&desktop, &laptop);
+    exchange(&desktop, &laptop);
+    laptop.ok(&["purge"]);
+    let purge = |days: u64, doubts: Doubts| at(&laptop, now() + days * DAY, |replica| replica.purge(doubts).unwrap());
+    assert_eq!(purge(40, Doubts::Heed).0.trashed, 0);
+    assert_eq!(purge(40, Doubts::Overrule).0.trashed, 1);
+    assert_eq!(purge(41, Doubts::Heed).1, Vec::<String>::new(), "it is known to be right from then on");
+    laptop.ok(&["purge", "--anyway"]);
 }
 
 #[test]

@@ -1,10 +1,17 @@
 //! A person who has made a usual mistake, or whose disk is full, is told what it is in the words that help then.
 
 use std::fs;
+use std::io::Read as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
+use std::process::Stdio;
 
-use crate::support::machine::{Machine, complains, make_peers, message, pair};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::machine::{Machine, complains, exchange, make_peers, message, pair};
+use crate::support::programs::heeding_signals;
 use crate::support::terminal::at_a_terminal;
+use crate::support::watching::until;
 use crate::support::{scratch, text};
 
 /// The fingerprint of some key.
@@ -46,6 +53,157 @@ fn what_is_given_for_a_key_and_is_none_is_refused_with_the_way_to_get_one() {
 }
 
 #[test]
+fn a_typo_in_a_name_is_answered_with_the_name_that_is_meant() {
+    let dir = scratch();
+    let (desktop, _laptop) = pair(dir.path());
+    desktop.put("Lists/bees", "cur/a:2,S", "a", 1);
+    desktop.ok(&["scan"]);
+    desktop.ok(&["uux", "laptop", "--", "true"]);
+    let id = desktop.ok(&["jobs", "list", "--json"]).json()["jobs"][0]["id"].as_str().unwrap()[..8].to_owned();
+    // Another last digit.
+    let typo = format!("{}{}", &id[..7], if id.ends_with('0') { "1" } else { "0" });
+    for command in [
+        "export --to lapotp",
+        "update lapotp",
+        "uux lapotp -- true",
+        "peer rename lapotp x",
+        "peer remove lapotp",
+        "peer revoke lapotp",
+        "peer reinstate lapotp",
+        "log --peer lapotp",
+        "log --removed --peer lapotp",
+        "trash list --by lapotp",
+        "trash restore --by lapotp",
+        "undo --by lapotp --since 1d",
+        "scan Lists/beez",
+        "scan beez",
+        "restore Lists/beez",
+        "trash list --folder Lists/beez",
+        "log --folder Lists/beez",
+        "undo --by laptop --since 1d --folder beez",
+        &format!("jobs show {typo}"),
+        &format!("jobs cancel {typo}"),
+        &format!("jobs forget {typo}"),
+    ] {
+        let meant = match command {
+            _ if command.contains("lapotp") => "laptop",
+            _ if command.contains("beez") => "Lists/bees",
+            _ => &id,
+        };
+        let args: Vec<&str> = command.split(' ').collect();
+        complains(&desktop.run_with(&args, b""), 2, &[&format!("did you mean {meant}? ")]);
+    }
+    // Where nothing is near, nothing is guessed.
+    assert!(!desktop.fails(&["export", "--to", "phone"], 2).contains("did you mean"));
+}
+
+#[test]
+fn a_folder_is_named_with_a_slash_at_its_end_as_well_and_stands_for_those_below_it() {
+    let dir = scratch();
+    let (desktop, _laptop) = pair(dir.path());
+    for folder in ["Lists/bees", "Lists/wasps"] {
+        desktop.put(folder, "cur/a:2,S", folder, 1);
+    }
+    desktop.ok(&["scan"]);
+    for folder in ["Lists/bees", "Lists/wasps", "INBOX"] {
+        desktop.put(folder, "cur/b:2,S", format!("{folder} b"), 1);
+    }
+    let new = |args: &[&str]| desktop.ok(&[args, &["--json"]].concat()).json()["new"].clone();
+    assert_eq!(new(&["scan", "Lists"]), 2);
+    assert_eq!(new(&["scan", "INBOX/"]), 1);
+    for args in [
+        &["scan", "Lists/bees/"][..],
+        &["log", "--folder", "Lists/"],
+        &["trash", "list", "--folder", "INBOX/"],
+        &["restore", "--dry-run", "Lists/"],
+        &["undo", "--by", "desktop", "--since", "1d", "--folder", "Lists/bees/"],
+    ] {
+        desktop.ok(args);
+    }
+    complains(&desktop.run(&["undo", "--by", "", "--since", "1d"]), 2, &["the name is empty", "the peers are: laptop"]);
+    for args in [&["scan", ""][..], &["log", "--folder", "/"]] {
+        let ran = desktop.run(args);
+        assert!(ran.code == 2 && ran.stderr.contains("the name is empty"), "{ran:?}");
+    }
+}
+
+#[test]
+fn whoever_interrupts_a_command_is_told_what_that_has_left() {
+    let dir = scratch();
+    let (desktop, _laptop) = pair(dir.path());
+    for (args, signal, words) in [
+        (["inspect", "-"], Signal::INT, "interrupted; nothing was changed by that"),
+        (["import", "-"], Signal::INT, "interrupted: each thing that it did is done or as it was, and nothing is lost"),
+        (["import", "-"], Signal::TERM, "nothing is lost; run it again"),
+    ] {
+        let mut command = heeding_signals(&desktop.command(&args));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let status = format!("/proc/{}/status", child.id());
+        let catches = || {
+            let status = fs::read_to_string(&status).unwrap();
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
+            u64::from_str_radix(caught, 16).unwrap() >> (signal.as_raw() - 1) & 1 == 1
+        };
+        until("it listens", catches);
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        // The input stays open: its end would end the command.
+        let input = child.stdin.take();
+        let ended = child.wait().unwrap();
+        drop(input);
+        assert_eq!(ended.signal(), Some(signal.as_raw()), "as without a word: {ended:?}");
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert!(said.lines().count() == 1 && said.starts_with("mailsync: ") && said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn what_is_in_the_configuration_and_makes_no_sense_is_told_in_its_own_words() {
+    let dir = scratch();
+    let desktop = Machine::replica(dir.path(), "desktop");
+    let config = desktop.home.join("config.toml");
+    let whole = fs::read_to_string(&config).unwrap();
+    for (lines, words) in [
+        ("[guard]\nfolder = \"x\"", "there is the text \"x\", and a whole number, not less than 0, is expected"),
+        ("[guard]\nfolder = -1", "there is the number -1, and a whole number"),
+        ("[peer.x]\nencrypt = \"yes\"", "there is \"yes\", and \"files\", \"always\" or \"never\" is expected"),
+        ("[guard", "a `]` is missing"),
+        ("[watch]\nafter = 5", "there is the number 5, and a text in quotation marks is expected"),
+        ("[watch]\nafter 5s", "a key stands there without `=` and a value"),
+        ("[watch]\nafter = 5s", "correct it there"),
+        ("[watch]\nafter = \"5s", "a quotation mark is missing"),
+        ("[guard]\n[guard]", "stand there for the second time"),
+    ] {
+        fs::write(&config, format!("{whole}\n{lines}\n")).unwrap();
+        let said = desktop.fails(&["status"], 2);
+        assert!(said.contains(words) && said.contains("config.toml, line "), "{lines}: {said}");
+        for theirs in ["variant", "struct", "u32", "u64", "invalid type", "sequence", "literal"] {
+            assert!(!said.contains(theirs), "{lines}: {said}");
+        }
+    }
+    fs::write(&config, [whole.as_bytes(), b"\xff"].concat()).unwrap();
+    complains(&desktop.run(&["status"]), 1, &["has bytes that are no UTF-8"]);
+}
+
+#[test]
+fn what_is_written_and_purged_is_counted_in_the_words_of_people() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.deliver("one");
+    exchange(&desktop, &laptop);
+    desktop.remove("one");
+    desktop.ok(&["uux", "laptop", "--", "true"]);
+    let said = desktop.ok(&["export", "-o", text(&dir.path().join("b.zst"))]).stderr;
+    assert!(said.contains("1 entry, 0 messages and 1 attachment of jobs of "), "{said}");
+    exchange(&desktop, &laptop);
+    exchange(&desktop, &laptop);
+    desktop.ok(&["purge"]);
+    let log = desktop.ok(&["log"]).text().to_owned();
+    let line = log.lines().find(|line| line.contains(" purge ")).unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains("1 removal that every peer knows of") && line.contains("in the trash (0 B)"), "{line}");
+}
+
+#[test]
 fn a_bundle_that_import_would_not_look_at_is_told_of_at_once() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());
@@ -63,10 +221,10 @@ fn a_bundle_that_import_would_not_look_at_is_told_of_at_once() {
         let said = desktop.ok(&["export", "-o", text(&stick.join(name))]).stderr;
         assert!(!said.contains("*.zst and"), "{said}");
     }
-    // A name that was given is shown as it was given, if there was a bundle before, too.
-    let mut again = desktop.command(&["export", "-o", "stick/b.zst"]);
+    // A name that was given is shown as it was given.
+    let mut again = desktop.command(&["export", "-o", "stick/c.zst"]);
     let ran = crate::support::programs::run(again.current_dir(dir.path()));
-    assert!(ran.stderr.contains("wrote stick/b.zst: "), "{ran:?}");
+    assert!(ran.stderr.contains("wrote stick/c.zst: "), "{ran:?}");
 }
 
 #[test]

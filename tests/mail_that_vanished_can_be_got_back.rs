@@ -257,7 +257,51 @@ fn a_name_that_stands_for_nothing_is_refused() {
     }
     // What is there stays as it is.
     let before = desktop.mailbox();
-    let ran = desktop.ok(&["restore", "Work", &digest("Work-1")]);
+    let ran = desktop.run(&["--quiet", "restore", "Work", &digest("Work-1")]);
+    let lines: Vec<&str> = ran.stderr.lines().collect();
+    assert_eq!((ran.code, lines.len()), (1, 2), "{ran:?}");
+    assert!(lines[0].contains("restoring Work: nothing of it has vanished; `mailsync trash list`"), "{ran:?}");
+    assert!(lines[1].contains(&format!("{}: it has not vanished, and is in Work; ", digest("Work-1"))), "{ran:?}");
+    let ran = desktop.ok(&["restore", "--all"]);
     assert!(ran.stderr.contains("nothing of that has vanished"), "{ran:?}");
     assert_eq!(desktop.mailbox(), before);
+}
+
+#[test]
+fn a_message_that_is_in_another_folder_as_well_comes_back_and_of_several_each_is_told() {
+    let dir = scratch();
+    let (desktop, laptop) = with_mail(dir.path());
+    // A copy, of which the first one is removed then.
+    desktop.put("Kept", "cur/copy:2,S", message("INBOX-0"), 1_600_000_000);
+    exchange(&desktop, &laptop);
+    let (mailbox, folders) = (desktop.mailbox(), desktop.folders());
+    let file = |subject: &str| desktop.dir("INBOX").join(format!("cur/{subject}:2,FS"));
+    fs::remove_file(file("INBOX-0")).unwrap();
+    desktop.ok(&["scan"]);
+    let (copied, there) = (digest("INBOX-0"), digest("INBOX-2"));
+    // Of two, one is there.
+    for (args, code) in [(&["--dry-run", "restore"][..], 1), (&["restore"], 1)] {
+        let args: Vec<&str> = args.iter().rev().copied().collect();
+        let ran = desktop.run(&[&args[..], &[&copied[..], &there]].concat());
+        assert_eq!(ran.code, code, "{ran:?}");
+        assert!(ran.stderr.contains(&format!("restoring {there}: it has not vanished, and is in INBOX")), "{ran:?}");
+        assert!(ran.stderr.contains(&format!("{copied} is in Kept as well, and comes back into INBOX")), "{ran:?}");
+        assert!(ran.stderr.contains("back from this machine: 1 message"), "{ran:?}");
+    }
+    both_have(&[&desktop, &desktop], &mailbox, &folders);
+    exchange(&desktop, &laptop);
+    both_have(&[&desktop, &laptop], &mailbox, &folders);
+    // Named once more, it is there. In a document each is told, too.
+    let ran = desktop.run(&["--json", "restore", &copied, &copied]);
+    let told = ran.json();
+    assert_eq!((ran.code, &told["restored"]), (1, &0.into()), "{ran:?}");
+    assert!(told["error"]["message"].as_str().unwrap().contains("is in INBOX, Kept"), "{told}");
+    // Two that were removed come back both.
+    fs::remove_file(desktop.dir("Kept").join("cur/copy:2,S")).unwrap();
+    fs::remove_file(file("INBOX-1")).unwrap();
+    desktop.ok(&["scan"]);
+    desktop.ok(&["restore", &copied, &digest("INBOX-1")]);
+    exchange(&desktop, &laptop);
+    exchange(&desktop, &laptop);
+    both_have(&[&desktop, &laptop], &mailbox, &folders);
 }

@@ -57,7 +57,7 @@ fn known(header: &str, beside: &str) -> BTreeSet<String> {
     let ran = run(std::process::Command::new(MAILSYNC).arg("--home").arg(&home).arg("status"));
     assert_eq!(ran.code, 2, "{}", ran.stderr);
     let said = &ran.stderr;
-    let (_, list) = said.split_once("expected ").unwrap_or_else(|| panic!("{said}"));
+    let (_, list) = said.split_once("the keys are ").unwrap_or_else(|| panic!("{said}"));
     list.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 

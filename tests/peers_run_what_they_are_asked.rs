@@ -617,7 +617,7 @@ fn a_rule_that_makes_no_sense_is_told_of_by_every_command() {
         ("command = \"x\"\nexec = []", "exec must name a program"),
         ("command = \"x\"\nexec = [\"y\"]\nargs = [\"@adress\"]", "no kind @adress"),
         ("command = \"x\"\nexec = [\"y\"]\ntimeout = \"soon\"", "is not a time"),
-        ("command = \"x\"\nexec = [\"y\"]\nform = [\"laptop\"]", "there is no key"),
+        ("command = \"x\"\nexec = [\"y\"]\nform = [\"laptop\"]", "there is no key `form` here"),
     ] {
         let (_dir, server, _, _) = marking();
         server.configure(&format!("[[allow]]\n{rule}"));

@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::machine::{Machine, pair, pass};
+use crate::support::machine::{Machine, make_peers, pair, pass};
 use crate::support::{rest, scratch, text};
 
 const NUMBERS: [&str; 3] = ["last_sent_number", "acknowledged_number", "last_heard_number"];
@@ -42,6 +42,7 @@ fn what_has_changed_since_the_last_scan_is_told_and_not_recorded() {
         "as_scanned": false,
         "folders": [changed("INBOX", 2, 1, 1, false), changed("Lists/bees", 0, 1, 0, true)],
         "directories": 1,
+        "refusal": null,
         "problems": [],
     });
     for _ in 0..2 {
@@ -58,15 +59,144 @@ fn what_has_changed_since_the_last_scan_is_told_and_not_recorded() {
     assert_eq!(desktop.ok(&["status", "--json", "--no-scan"]).json(), before, "nothing was recorded");
     assert_eq!((&before["disk"], &before["entries"]), (&Value::Null, &5.into()));
     let without = desktop.ok(&["status", "--no-scan"]);
-    assert!(
-        without.text().contains("Z; all of this is as of then") && !without.text().contains("since"),
-        "{without:?}"
-    );
+    assert!(without.text().contains("; all of this is as of then") && !without.text().contains("since"), "{without:?}");
     desktop.ok(&["scan"]);
     rest();
     assert_eq!(disk(&desktop)["as_scanned"], true, "{}", disk(&desktop));
     let scanned = desktop.ok(&["status", "--json"]).json()["scanned"].as_str().unwrap().to_owned();
     assert!(scanned.as_str() >= before["scanned"].as_str().unwrap());
+}
+
+#[test]
+fn what_mailsync_has_made_itself_is_nothing_that_no_scan_has_searched() {
+    let dir = scratch();
+    let desktop = Machine::replica(dir.path(), "desktop");
+    for layout in ["maildir++", "fs"] {
+        let other = Machine::new(dir.path(), if layout == "fs" { "laptop" } else { "phone" });
+        other.init_as(layout);
+        make_peers(&desktop, &other);
+        for folder in ["Lists/bees", "Lists/wasps", "Archive/2019/old", "Drafts"] {
+            desktop.put(folder, &format!("cur/{layout}:2,S"), format!("{folder} {layout}"), 1);
+        }
+        desktop.ok(&["scan"]);
+        pass(&desktop, &other);
+        rest();
+        let look = disk(&other);
+        assert_eq!((&look["directories"], &look["as_scanned"]), (&json!(0), &json!(true)), "{layout}: {look}");
+        // A directory that somebody else makes there is one that no scan has searched.
+        other.put("Lists/bees/deeper", "cur/y:2,S", "y", 1);
+        assert_eq!(disk(&other)["directories"], 1, "{layout}");
+        fs::remove_dir_all(other.dir("Lists/bees/deeper")).unwrap();
+        // What was got back was made by mailsync, too.
+        fs::remove_dir_all(other.dir("Drafts")).unwrap();
+        other.ok(&["restore", "Drafts"]);
+        pass(&desktop, &other);
+        rest();
+        let look = disk(&other);
+        assert_eq!(look["directories"], 0, "{layout}: {look}");
+    }
+}
+
+#[test]
+fn a_scan_that_would_refuse_is_not_what_is_to_be_done_next() {
+    let dir = scratch();
+    let desktop = Machine::replica(dir.path(), "desktop");
+    desktop.configure("[guard]\nfolder = 3");
+    for number in 0..4 {
+        desktop.deliver(&format!("mail{number}"));
+        desktop.put("Archive", &format!("cur/{number}:2,S"), format!("old {number}"), 1);
+    }
+    desktop.ok(&["scan"]);
+    rest();
+    let archive = desktop.dir("Archive");
+    // What was moved isn't gone, and a scan takes it for that.
+    for number in 0..4 {
+        let name = format!("cur/{number}:2,S");
+        fs::rename(archive.join(&name), desktop.dir("INBOX").join(&name)).unwrap();
+    }
+    assert_eq!(disk(&desktop)["refusal"], Value::Null);
+    assert!(desktop.ok(&["status"]).text().contains("`mailsync scan` records it"));
+    for number in 0..4 {
+        fs::remove_file(desktop.dir("INBOX").join(format!("cur/{number}:2,S"))).unwrap();
+    }
+    let advised = |words: &[&str]| {
+        let refused = desktop.fails(&["scan"], 6);
+        let status = desktop.ok(&["status"]).words();
+        let told = disk(&desktop)["refusal"]["message"].as_str().unwrap().to_owned();
+        assert!(refused.contains(&told), "{told}: {refused}");
+        for words in words {
+            assert!(status.contains(words) && told.contains(words), "{words:?} is not in {status}");
+        }
+        assert!(!status.contains("records it"), "{status}");
+    };
+    advised(&["4 of the 4 messages in Archive", "`mailsync restore Archive`", "`mailsync scan --allow-mass-delete`"]);
+    for path in fs::read_dir(&desktop.mail).unwrap().map(|item| item.unwrap().path()) {
+        if path.is_dir() {
+            fs::remove_dir_all(&path).unwrap();
+        }
+    }
+    advised(&["no Maildir is left", "mount the disk", "`mailsync restore --all`"]);
+}
+
+#[test]
+fn what_waits_in_directories_is_told_with_its_size_and_what_to_do() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    let directory = |name: &str| {
+        let path = dir.path().join(name);
+        fs::create_dir(&path).unwrap();
+        path
+    };
+    let (out, back) = (directory("out"), directory("their bundles"));
+    let outgoing = format!("[peer.laptop]\nspool = {:?}", text(&out));
+    desktop.configure(&format!("[watch]\nreceive = [{:?}]\n{outgoing}", text(&back)));
+    let waiting = || {
+        let status = desktop.ok(&["status", "--json"]).json();
+        let (arrived, spool) = (&status["arrived"][0], &status["peers"][0]["spool"]);
+        [arrived, spool].map(|lying| lying["files"].as_u64().unwrap_or_else(|| panic!("{status}")))
+    };
+    assert_eq!(waiting(), [0, 0]);
+    desktop.deliver("one");
+    desktop.ok(&["scan"]);
+    assert!(desktop.ok(&["status"]).words().contains("next mailsync watch --once"));
+    desktop.ok(&["export", "--to", "laptop", "-o", text(&out)]);
+    desktop.deliver("two");
+    desktop.ok(&["export", "--to", "laptop", "-o", text(&out)]);
+    laptop.deliver("three");
+    laptop.ok(&["export", "-o", text(&back)]);
+    // These are nobody's, or others'.
+    fs::write(back.join("junk.zst"), "junk").unwrap();
+    fs::write(out.join("junk.zst"), "junk").unwrap();
+    fs::copy(out.join("desktop-laptop-1.zst.age"), back.join("desktop-laptop-1.zst.age")).unwrap();
+    assert_eq!(waiting(), [1, 2]);
+    let size = fs::metadata(back.join("laptop-desktop-1.zst.age")).unwrap().len();
+    assert_eq!(desktop.ok(&["status", "--json"]).json()["arrived"][0]["bytes"], size);
+    let status = desktop.ok(&["status"]).words();
+    for words in [
+        &*format!("arrived 1 bundle in {}, ", back.display()),
+        " KiB, since 20",
+        &format!("not imported yet; next: `mailsync import --consume '{}'`", back.display()),
+        &format!("waits 2 bundles in {}, ", out.display()),
+        "next what waits is to be carried to laptop, and imported there",
+    ] {
+        assert!(status.contains(words), "{words:?} is not in {status}");
+    }
+    assert_eq!(desktop.ok(&["status", "--json", "--no-scan"]).json()["arrived"], Value::Null);
+    // Half a bundle has come as well, and isn't imported.
+    let whole = fs::read(back.join("laptop-desktop-1.zst.age")).unwrap();
+    fs::write(back.join("half.zst.age"), &whole[..whole.len() / 2]).unwrap();
+    assert_eq!(waiting()[0], 2);
+    fs::remove_file(back.join("half.zst.age")).unwrap();
+    desktop.run(&["import", text(&back)]);
+    assert_eq!(waiting(), [0, 2], "what was imported and stays there doesn't wait");
+    laptop.run(&["import", text(&out)]);
+    laptop.ok(&["export", "-o", text(&back)]);
+    assert_eq!(waiting(), [1, 2]);
+    desktop.run(&["import", text(&back)]);
+    assert_eq!(waiting(), [0, 0], "the laptop has shown that it has them");
+    fs::remove_dir_all(&out).unwrap();
+    let status = desktop.ok(&["status"]).words();
+    assert!(status.contains(&format!("waits listing {}: No such file or directory", out.display())), "{status}");
 }
 
 #[test]

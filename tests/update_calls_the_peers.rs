@@ -104,7 +104,7 @@ fn the_exit_code_says_what_kept_it_from_being_done() {
     desktop.reach(&peers[1]);
     peers[1].ok(&["peer", "remove", "desktop"]);
     let ran = desktop.run(&["update", "beta"]);
-    complains_last(&ran, 1, "updating beta");
+    complains_last(&ran, 4, "updating beta");
     assert_eq!(desktop.run(&["update"]).code, 4, "of several kinds, the worst");
     let ran = desktop.run(&["update", "nobody"]);
     complains(&ran, 2, &["nobody"]);
@@ -163,16 +163,90 @@ fn complains_last(ran: &Ran, code: i32, word: &str) {
 }
 
 #[test]
-fn a_peer_that_answers_nothing_has_still_got_the_bundle() {
+fn what_a_peer_doesnt_take_keeps_its_kind_and_is_not_to_be_repeated_in_vain() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.reach(&laptop);
+    let call = |words: &[&str]| desktop.reconfigure(&[("call", &format!("{words:?}"))]);
+    for (status, words) in [
+        (3, &["can't be applied there yet", "the next update brings what is missing"][..]),
+        (4, &["not accepted there", "mend that there", "will say the same again"]),
+        (6, &["refused there for safety", "decide on that machine"]),
+        (1, &["then run this again"]),
+        (2, &["then run this again"]),
+        (5, &["then run this again"]),
+    ] {
+        let code = if [3, 4, 6].contains(&status) { status } else { 1 };
+        call(&["sh", "-c", &format!("cat > /dev/null; echo because >&2; exit {status}")]);
+        let ran = desktop.run(&["--quiet", "update"]);
+        complains_last(&ran, code, &format!("sh has ended with exit status: {status}"));
+        assert!(words.iter().all(|words| ran.stderr.contains(words)), "{ran:?}");
+        assert_eq!(ran.stderr.contains("run this again"), code == 1, "{ran:?}");
+        let json = desktop.run(&["--json", "update"]).json();
+        assert_eq!(json["exit_code"], code, "{json}");
+    }
+    // As it is: what the laptop doesn't want is refused there.
+    for n in 0..300 {
+        laptop.put("INBOX", &format!("cur/{n}:2,S"), crate::support::machine::message(&n.to_string()), 1_600_000_000);
+    }
+    call(&[crate::support::programs::MAILSYNC, "--quiet", "--home", text(&laptop.home), "import", "--reply"]);
+    desktop.ok(&["update"]);
+    for file in fs::read_dir(desktop.dir("INBOX").join("cur")).unwrap() {
+        fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    desktop.ok(&["scan", "--allow-mass-delete"]);
+    let ran = desktop.run(&["--quiet", "update"]);
+    complains_last(&ran, 6, "it was refused there for safety");
+    assert!(ran.stderr.contains("laptop: mailsync: "), "{ran:?}");
+}
+
+#[test]
+fn a_peer_that_is_named_twice_is_called_once() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    let calls = dir.path().join("calls");
+    let call = format!("echo >> {}; {}", text(&calls), laptop.line("--quiet import --reply"));
+    desktop.reach_by("laptop", &["sh", "-c", &call]);
+    let json = desktop.ok(&["--json", "update", "laptop", "laptop"]).json();
+    assert_eq!(json["peers"].as_array().unwrap().len(), 1, "{json}");
+    assert_eq!(fs::read_to_string(&calls).unwrap(), "\n");
+}
+
+#[test]
+fn a_peer_that_answers_nothing_has_still_got_the_bundle_and_is_told_each_time() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());
     desktop.deliver("from-desktop");
     let file = dir.path().join("bundle");
     desktop.reach_by("laptop", &["sh", "-c", &format!("cat > '{}'", file.display())]);
-    let ran = desktop.ok(&["update"]);
-    assert!(ran.stderr.contains("there was no answer; if its call runs `mailsync import` without --reply"), "{ran:?}");
+    for args in [&["--quiet", "update"][..], &["--quiet", "update"], &["--quiet", "watch", "--once"]] {
+        let ran = desktop.run(args);
+        complains(
+            &ran,
+            1,
+            &[
+                "laptop: there was no answer: `sh -c cat > '",
+                "` has ended with exit status: 0, and nothing came from it",
+                "--reply",
+            ],
+        );
+    }
+    // Nobody can tell whether it has come.
+    let sent = || desktop.ok(&["status", "--json"]).json()["peers"][0]["last_sent_number"].clone();
+    assert!(sent().is_null(), "{}", sent());
     laptop.ok(&["import", file.to_str().unwrap()]);
     assert_eq!(laptop.mailbox(), desktop.mailbox());
+    desktop.configure("");
+    desktop.reconfigure(&[(
+        "call",
+        &format!(
+            "[{:?}, \"--quiet\", \"--home\", {:?}, \"import\", \"--reply\"]",
+            crate::support::programs::MAILSYNC,
+            text(&laptop.home)
+        ),
+    )]);
+    desktop.ok(&["update"]);
+    assert!(sent().is_u64(), "{}", sent());
 }
 
 #[test]
@@ -183,8 +257,7 @@ fn a_peer_that_does_not_read_is_not_waited_for() {
         (0..60_000_u64).map(|n| format!("{:x}\n", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
     desktop.put("INBOX", "cur/large:2,", noise.concat(), 1_600_000_000);
     desktop.reach_by("laptop", &["true"]);
-    let ran = desktop.ok(&["update"]);
-    assert!(ran.stderr.contains("there was no answer"), "{ran:?}");
+    complains(&desktop.run(&["update"]), 1, &["there was no answer"]);
 }
 
 #[test]
@@ -240,7 +313,7 @@ fn whoever_was_invited_and_has_not_answered_is_not_called() {
     assert_eq!(joined.code, 0, "{joined:?}");
     let answer = new.ok(&["export", "--to", "desktop"]).stdout;
     assert_eq!(desktop.run_with(&["import"], &answer).code, 0);
-    desktop.ok(&["update", "laptop"]);
+    complains(&desktop.run(&["update", "laptop"]), 1, &["there was no answer"]);
     assert!(called.exists());
 }
 

@@ -295,6 +295,24 @@ fn a_directory_that_is_not_there_is_told_of_and_used_as_soon_as_it_is() {
 }
 
 #[test]
+fn once_ends_with_a_failure_where_a_spool_is_not_there_though_nothing_is_to_be_put_into_it() {
+    let dir = scratch();
+    let (desktop, _laptop) = pair(dir.path());
+    let spool = dir.path().join("spool");
+    desktop.configure(&format!("[peer.laptop]\nspool = {:?}", text(&spool)));
+    desktop.deliver("one");
+    for _ in 0..2 {
+        let ran = desktop.run(&["watch", "--once"]);
+        let told = ran.stderr.matches("there is no such directory; make it first").count();
+        assert_eq!((ran.code, told), (1, 1), "{ran:?}");
+        fs::create_dir(&spool).unwrap();
+        desktop.ok(&["watch", "--once"]);
+        desktop.ok(&["watch", "--once"]);
+        fs::remove_dir_all(&spool).unwrap();
+    }
+}
+
+#[test]
 fn a_configuration_that_changes_is_followed() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());

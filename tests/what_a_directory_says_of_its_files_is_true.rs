@@ -191,6 +191,66 @@ fn a_damaged_bundle_is_told_by_every_import_of_its_directory() {
 }
 
 #[test]
+fn wherever_an_encrypted_bundle_is_damaged_or_cut_a_directory_says_the_same_as_its_name() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.deliver("whole");
+    let small = desktop.ok(&["export", "--to", "laptop", "--full", "--encrypt"]).stdout;
+    deliver_much(&desktop);
+    let large = desktop.ok(&["export", "--to", "laptop", "--full", "--encrypt"]).stdout;
+    let stick = dir.path().join("stick");
+    fs::create_dir(&stick).unwrap();
+    let file = stick.join("desktop-laptop-1.zst.age");
+    let by_name = |code: i32| {
+        let ran = laptop.run(&["import", text(&file)]);
+        assert_eq!(ran.code, code, "{}", ran.stderr);
+        ran.stderr
+    };
+    for bundle in [&small, &large] {
+        let check = bundle.windows(5).position(|bytes| bytes == b"\n--- ").unwrap();
+        let first = check + 1 + bundle[check + 1..].iter().position(|&byte| byte == b'\n').unwrap() + 1 + 16;
+        let end = bundle.len();
+        let last = first + (end - first) / ((64 << 10) + 16) * ((64 << 10) + 16);
+        assert_eq!(last > first, bundle.len() > 100_000);
+        // The header's last line, and what ends the line before it and that one; the nonce; the last piece; the mark; the tag.
+        for at in [
+            check,
+            check + 2,
+            check + 9,
+            first - 17,
+            first - 9,
+            first,
+            last,
+            last + (end - last) / 2,
+            end - 30,
+            end - 1,
+        ] {
+            let mut damaged = bundle.clone();
+            damaged[at] ^= 4;
+            fs::write(&file, damaged).unwrap();
+            let (there, alone) = (told(&laptop, &stick, 4), by_name(4));
+            for said in [&there, &alone] {
+                assert!(said.contains("corrupt") && !said.contains("cut off"), "byte {at} of {end}: {said}");
+            }
+            assert_eq!(there.matches("laptop-1.zst.age").count(), 1, "byte {at} of {end}: {there}");
+        }
+        for length in [9, 60, check + 5, first - 5, first, first + 3, last, last + 20, end - 50, end - 20, end - 1] {
+            fs::write(&file, &bundle[..length]).unwrap();
+            assert!(told(&laptop, &stick, 3).contains("ends early"), "{length} of {end}");
+            let alone = by_name(4);
+            assert!(alone.contains("cut off") && !alone.contains("corrupt"), "{length} of {end}: {alone}");
+        }
+        // Behind a whole one, too.
+        fs::write(&file, [&small[..], &bundle[..12]].concat()).unwrap();
+        assert!(told(&laptop, &stick, 3).contains("ends early"));
+        assert!(!laptop.has("whole"));
+    }
+    fs::write(&file, &large).unwrap();
+    told(&laptop, &stick, 0);
+    assert!(laptop.has("whole"));
+}
+
+#[test]
 fn a_link_in_a_directory_is_passed_over_and_what_it_leads_to_is_not_read() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());

@@ -83,7 +83,7 @@ fn a_job_that_ended_in_the_future_is_dated_anew_and_forgotten_after_its_days() {
     let purge = |clock: u64| {
         let world = World { now: Box::new(move || clock), ..World::real() };
         let replica = Replica::open(&Home::at(&laptop.home), world, Access::Write(TIMEOUT)).unwrap();
-        replica.purge().unwrap().jobs
+        replica.purge(mailsync::replica::Doubts::Overrule).unwrap().jobs
     };
     // The laptop has no rule, and says so a year ahead of its time.
     let world = World { now: Box::new(|| now() + 400 * DAY), ..World::real() };

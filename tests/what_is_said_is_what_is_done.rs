@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::support::machine::{Machine, pair};
+use crate::support::machine::{Machine, exchange, pair};
 use crate::support::programs::{self, Ran, run};
 use crate::support::{files, scratch, text};
 
@@ -14,6 +14,11 @@ fn put(machine: &Machine, messages: u64) {
         let digits = lines.fold(String::new(), |digits, number| digits + &format!("{number:016x}"));
         machine.put("INBOX", &format!("cur/{n}:2,S"), format!("Subject: {n}\n\n{digits}\n"), 1_600_000_000 + n);
     }
+}
+
+/// One small message.
+fn put_one(machine: &Machine, n: u64) {
+    machine.put("INBOX", &format!("cur/small-{n}:2,S"), format!("Subject: small {n}\n\n"), 1_600_000_000 + n);
 }
 
 /// What the one bundle of an import brought: everything that is counted, and the outcome.
@@ -50,6 +55,121 @@ fn verify_says_of_a_later_part_that_it_can_be_applied_as_long_as_it_brings_messa
     }
     let ran = laptop.ok(&["verify", text(&parts[1])]);
     assert!(ran.text().contains("is whole and holds nothing new"), "{}", ran.text());
+}
+
+/// What `verify` says of each bundle, in words of an import's outcome.
+fn verified(machine: &Machine, files: &[&Path]) -> Vec<(String, u64)> {
+    let mut args = vec!["verify", "--json"];
+    args.extend(files.iter().map(|file| text(file)));
+    let ran = machine.run(&args);
+    let said = machine.run(&args.iter().copied().filter(|arg| *arg != "--json").collect::<Vec<_>>());
+    let word = |line: &str| match line {
+        line if line.ends_with("can be applied here") => "applied",
+        line if line.ends_with("holds nothing new") => "nothing-new",
+        line if line.ends_with("can't be applied yet") => "not-yet",
+        line => panic!("{line}"),
+    };
+    let words: Vec<&str> = said.text().lines().filter(|line| line.contains(" is whole and ")).map(word).collect();
+    assert_eq!(said.code, if words.contains(&"not-yet") { 3 } else { 0 }, "{said:?}");
+    let documents = ran.json()["bundles"].as_array().unwrap().clone();
+    assert_eq!(words.len(), documents.len(), "{said:?} {documents:?}");
+    let number = |document: &serde_json::Value| document["number"].as_u64().unwrap();
+    words.iter().zip(&documents).map(|(word, document)| ((*word).to_owned(), number(document))).collect()
+}
+
+/// What became of each bundle in an import.
+fn became(ran: &Ran) -> Vec<(String, u64)> {
+    let documents = ran.json()["bundles"].as_array().unwrap().clone();
+    let one = |document: &serde_json::Value| {
+        (document["outcome"].as_str().unwrap().to_owned(), document["number"].as_u64().unwrap())
+    };
+    documents.iter().map(one).collect()
+}
+
+#[test]
+fn verify_judges_each_bundle_as_if_those_before_it_had_been_imported() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    exchange(&desktop, &laptop);
+    let file = |name: &str| dir.path().join(name);
+    // Each starts from the one before.
+    for (n, name) in ["a", "b", "c"].into_iter().enumerate() {
+        put_one(&desktop, n as u64);
+        for (ending, how) in [("zst", "--plain"), ("zst.age", "--encrypt")] {
+            let to = file(&format!("{name}.{ending}"));
+            let mut args = vec!["export", "--to", "laptop", how, "-o", text(&to)];
+            // What is encrypted starts from what the laptop has shown.
+            if ending == "zst" {
+                args.push("--since-last");
+            }
+            desktop.ok(&args);
+        }
+    }
+    let (stick, mixed) = (file("stick"), file("mixed"));
+    for (dir, names) in
+        [(&stick, [("a.zst", "9.zst"), ("b.zst", "10.zst")]), (&mixed, [("a.zst", "2.zst"), ("c.zst", "1.zst")])]
+    {
+        std::fs::create_dir(dir).unwrap();
+        for (from, to) in names {
+            std::fs::copy(file(from), dir.join(to)).unwrap();
+        }
+    }
+    for (to, from) in [
+        ("ab", &["a.zst", "b.zst"][..]),
+        ("aab", &["a.zst", "a.zst", "b.zst"]),
+        ("ba", &["b.zst", "a.zst"]),
+        ("ab.age", &["a.zst.age", "b.zst.age"]),
+        ("abc.age", &["a.zst", "b.zst", "c.zst.age"]),
+    ] {
+        let bytes: Vec<u8> = from.iter().flat_map(|name| std::fs::read(file(name)).unwrap()).collect();
+        std::fs::write(file(to), bytes).unwrap();
+    }
+    let (a, b, c) = (file("a.zst"), file("b.zst"), file("c.zst"));
+    let mut seen = std::collections::BTreeSet::new();
+    for files in [
+        vec![file("ab")],
+        vec![file("aab")],
+        vec![file("ba")],
+        vec![file("ab.age")],
+        vec![file("abc.age")],
+        vec![a.clone(), b.clone()],
+        vec![b.clone(), a.clone(), c.clone()],
+        vec![b.clone()],
+        vec![a.clone(), a.clone()],
+        vec![stick.clone()],
+        vec![mixed.clone()],
+        vec![mixed, stick, c],
+    ] {
+        let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+        let left = laptop.left();
+        let words = verified(&laptop, &files);
+        assert_eq!(laptop.left(), left, "{files:?}");
+        let mut args = vec!["--json", "import", "--dry-run"];
+        args.extend(files.iter().map(|file| text(file)));
+        assert_eq!(became(&laptop.run(&args)), words, "a dry run of {files:?}");
+        // One that has nothing comes to it as the laptop did.
+        let backup = crate::support::machine::Backup::of(&laptop);
+        args.remove(2);
+        assert_eq!(became(&laptop.run(&args)), words, "an import of {files:?}");
+        backup.restore(&laptop);
+        std::fs::remove_dir_all(laptop.home.with_extension("backup")).unwrap();
+        seen.extend(words);
+    }
+    for outcome in ["applied", "nothing-new", "not-yet"] {
+        assert!(seen.iter().any(|(word, _)| word == outcome), "{outcome} in {seen:?}");
+    }
+}
+
+#[test]
+fn verify_of_all_parts_says_that_each_can_be_applied() {
+    let dir = scratch();
+    let (_desktop, laptop, parts) = in_parts(dir.path());
+    let files: Vec<&Path> = parts.iter().map(PathBuf::as_path).collect();
+    assert!(verified(&laptop, &files).iter().all(|(word, _)| word == "applied"));
+    assert_eq!(verified(&laptop, &[parts[0].parent().unwrap()]).len(), parts.len());
+    // Named twice, each has nothing new the second time.
+    let twice = verified(&laptop, &[&files[..], &files].concat());
+    assert_eq!(twice.iter().filter(|(word, _)| word == "nothing-new").count(), parts.len() - 1, "{twice:?}");
 }
 
 #[test]

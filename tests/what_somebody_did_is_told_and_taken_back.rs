@@ -7,7 +7,7 @@ use std::path::Path;
 use mailsync::model::Digest;
 use serde_json::{Value, json};
 
-use crate::support::machine::{Machine, assert_same, exchange, make_peers, message, pair, pass, row};
+use crate::support::machine::{Machine, assert_same, complains, exchange, make_peers, message, pair, pass, row};
 use crate::support::programs::own_members;
 use crate::support::{make_folder, names, rest, scratch};
 
@@ -262,8 +262,15 @@ fn many_messages_come_back_by_one_command_with_one_line_in_the_log() {
     let said = laptop.ok(&["trash", "restore", "--by", "desktop", "--since", "1h", "--folder", "Lists"]).stderr;
     assert!(said.contains("back: 50 messages ("), "{said}");
     assert_eq!(events(&laptop).len(), 1, "{:?}", events(&laptop));
-    let again = laptop.ok(&["trash", "restore", "--by", "desktop", "--folder", "Lists"]).stderr;
-    assert!(again.contains("nothing of that is in the trash"), "{again}");
+    let again = laptop.run(&["trash", "restore", "--by", "desktop", "--folder", "Lists"]);
+    assert!(again.code == 1 && again.stderr.contains("nothing of that is in the trash"), "{again:?}");
+    let again = laptop.run(&["trash", "restore", "--by", "desktop", "--folder", "Lists", "--json"]);
+    assert_eq!((again.code, &again.json()["error"]["kind"]), (1, &"failed".into()), "{again:?}");
+    complains(
+        &laptop.run(&["--quiet", "trash", "restore", "--folder", "Lists"]),
+        1,
+        &["nothing of what was asked for"],
+    );
     laptop.ok(&["trash", "restore", "--all"]);
     let told = events(&laptop);
     assert!(told.len() == 2 && told[1].contains("100 messages"), "{told:?}");
@@ -334,9 +341,12 @@ fn what_somebody_removed_comes_back_where_it_was_before_they_moved_and_flagged_i
     assert_same(&desktop.mailbox(), &wanted, "on the desktop");
 
     // The desktop, where it is not known who it was, has heard of all that from the server, and has it back already.
-    let again = desktop.ok(&["trash", "restore", "--by", "server"]);
+    let again = desktop.run(&["trash", "restore", "--by", "server"]);
+    assert_eq!(again.code, 1, "{again:?}");
     assert!(again.stderr.contains("but 3 messages there were removed by somebody unknown here"), "{again:?}");
-    let again = desktop.ok(&["trash", "restore", "--since", "1h", "--json"]).json();
+    let again = desktop.run(&["trash", "restore", "--since", "1h", "--json"]);
+    assert_eq!(again.code, 1, "{again:?}");
+    let again = again.json();
     assert_eq!((&again["messages"], &again["there"]), (&json!(0), &json!(3)));
     assert_same(&desktop.mailbox(), &wanted, "nothing is there twice");
 }
@@ -382,7 +392,9 @@ fn what_somebody_moved_and_flagged_is_taken_back_everywhere_and_nothing_else() {
     for line in ["Junk/Deep -> INBOX  ", "moved", "left: server has changed it since", "desktop has removed it"] {
         assert!(said.contains(line), "{line} is not in {said}");
     }
-    let only = desktop.ok(&["undo", "--by", "laptop", "--since", "1h", "-n", "--folder", "Work", "--json"]).json();
+    let only = desktop.run(&["undo", "--by", "laptop", "--since", "1h", "-n", "--folder", "Work", "--json"]);
+    assert_eq!(only.code, 1, "{only:?}");
+    let only = only.json();
     assert_eq!((&only["left"], &only["moved"], &only["items"].as_array().unwrap().len()), (&json!(1), &json!(0), &1));
 
     let done = desktop.ok(&["undo", "--by", "laptop", "--since", "1h", "--json"]).json();
@@ -391,7 +403,9 @@ fn what_somebody_moved_and_flagged_is_taken_back_everywhere_and_nothing_else() {
         assert_eq!(done[name], dry[name], "{name}: what a dry run says is what then happens");
     }
     assert_eq!([&done["moved"], &done["flagged"], &done["gone"]], [&json!(2), &json!(2), &json!(2)]);
-    let again = desktop.ok(&["undo", "--by", "laptop", "--since", "1h", "--json"]).json();
+    let again = desktop.run(&["undo", "--by", "laptop", "--since", "1h", "--json"]);
+    assert_eq!(again.code, 1, "{again:?}");
+    let again = again.json();
     assert_eq!((&again["moved"], &again["flagged"]), (&json!(0), &json!(0)));
     let log = desktop.ok(&["log"]).text().to_owned();
     assert_eq!(log.lines().filter(|line| line.contains("  undo  ")).count(), 1, "{log}");
@@ -491,9 +505,17 @@ fn the_history_of_messages_goes_with_its_days() {
     assert!(purged["history"].as_u64().unwrap() > 2, "{purged}");
     assert_eq!(told(&desktop, "one"), []);
     // Without it, nobody knows what to take back: it is told, and nothing is changed.
-    let ran = desktop.ok(&["undo", "--by", "laptop", "--since", "1h"]);
-    assert!(ran.stderr.contains("nothing since then that could be taken back"), "{ran:?}");
+    let ran = desktop.run(&["undo", "--by", "laptop", "--since", "1h"]);
+    complains(&ran, 1, &["undoing what laptop has done", "nothing since then that could be taken back"]);
     assert!(desktop.dir("Work").join("cur").read_dir().unwrap().next().is_some());
+    // Of a message that is gone, too, nothing is told.
+    desktop.remove("one");
+    desktop.ok(&["scan"]);
+    rest();
+    desktop.ok(&["purge"]);
+    let ran = desktop.run(&["log", "--message", &digest("one")]);
+    complains(&ran, 1, &["looking for what became of", "tells nothing of it", "history_days"]);
+    assert_eq!(desktop.run(&["--json", "log", "--message", &digest("one")]).json()["error"]["kind"], "failed");
 }
 
 #[test]
@@ -566,8 +588,10 @@ fn what_is_back_already_comes_again_only_if_it_is_named() {
     assert!(said.contains(&format!("trash {two} is back in INBOX\n")), "{said}");
     assert!(said.contains("in their folders already: 1 message; the copies stay in the trash"), "{said}");
     assert_eq!(files(), 2);
-    // Repeated, there is nothing to do.
-    let again = laptop.ok(&["trash", "restore", &format!("{one}-99"), "--json"]).json();
+    // Repeated, nothing of it comes back.
+    let again = laptop.run(&["trash", "restore", &format!("{one}-99"), "--json"]);
+    assert_eq!(again.code, 1, "{again:?}");
+    let again = again.json();
     assert_eq!((&again["messages"], &again["there"]), (&json!(0), &json!(1)), "{again}");
     assert_eq!(files(), 2);
 
@@ -576,6 +600,15 @@ fn what_is_back_already_comes_again_only_if_it_is_named() {
     let item = laptop.ok(&["trash", "restore", &one, "--dry-run", "--json"]).json()["items"][0].clone();
     assert_eq!(item["was_there"], true, "{item}");
     assert_eq!(files(), 2);
+    // All but its file is known of one whose file is gone.
+    let file = laptop.ok(&["trash", "show", &one, "--json"]).json()["file"].as_str().unwrap().to_owned();
+    fs::rename(&file, dir.path().join("aside")).unwrap();
+    let ran = laptop.run(&["trash", "show", &one]);
+    complains(&ran, 1, &["showing the message in the trash", "No such file", "on another machine"]);
+    assert!(ran.text().contains("folder      INBOX"), "{ran:?}");
+    let ran = laptop.run(&["--json", "trash", "show", &one]);
+    assert_eq!((ran.code, &ran.json()["error"]["kind"]), (1, &"failed".into()), "{ran:?}");
+    fs::rename(dir.path().join("aside"), &file).unwrap();
     let said = laptop.ok(&["trash", "restore", &one]).stderr;
     assert!(said.contains("once more: it was already in INBOX"), "{said}");
     assert_eq!(files(), 3);

@@ -18,6 +18,11 @@ impl Beginning<'_> {
         self.manifest
     }
 
+    /// The key that the signature names as its maker's. Anybody can name a key.
+    pub fn signer(&self) -> PublicKey {
+        self.cover.signer()
+    }
+
     /// Whether the holder of this key has signed it, as the sender that it names.
     pub fn is_signed_by(&self, key: &PublicKey) -> bool {
         self.manifest.sender.id == key.id() && key.verify(self.cover.signed, self.cover.signature).is_ok()

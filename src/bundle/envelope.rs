@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 use age::stream::StreamReader;
 use age::{DecryptError, Decryptor, Identity};
+use age_core::format::FileKey;
 
+use super::ending::{Finding, LastPiece, MARK, Watched};
 use super::section::{Ahead, MAGIC};
 use super::{Code, Error, PrivateKey, ReplicaId, limits};
 
@@ -112,12 +114,13 @@ impl<R: BufRead> Read for Shared<R> {
 }
 
 /// The header, with the nonce behind it, and the rest of the age file.
-type Parts<R> = Again<BufReader<Shared<R>>>;
+type Parts<R> = Watched<Again<BufReader<Shared<R>>>>;
 
 /// A bundle that was opened.
 struct Opened<R: BufRead> {
     source: Rc<RefCell<Ahead<R>>>,
     by_code: bool,
+    last: Rc<RefCell<LastPiece>>,
     plain: BufReader<StreamReader<Parts<R>>>,
 }
 
@@ -130,15 +133,14 @@ impl<R: BufRead> Opened<R> {
 
     /// Why something can't be decrypted.
     fn explain(&self, error: io::Error) -> io::Error {
-        let mut source = self.source.borrow_mut();
-        if source.failed || error.kind() == io::ErrorKind::Interrupted {
+        if self.source.borrow().failed || error.kind() == io::ErrorKind::Interrupted {
             return error;
         }
-        match source.within() {
-            Ok(0) => Error::CutOrChanged.into(),
-            Ok(_) => Error::corrupt("it was changed after it was encrypted").into(),
-            Err(error) => error,
+        // Behind a piece that holds, and isn't the last one, there is nothing more.
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            return Error::Truncated.into();
         }
+        self.last.borrow().error().into()
     }
 }
 
@@ -207,41 +209,45 @@ impl<R: BufRead> Envelope<R> {
         let source = Rc::new(RefCell::new(self.take_source()));
         // All of the header is in the cursor: so nothing of the rest is read before it is known that a key fits.
         let rest = BufReader::with_capacity(LITTLE, Shared(Rc::clone(&source)));
-        let opened = Decryptor::new_buffered(Cursor::new(header).chain(rest))
-            .and_then(|decryptor| self.keys.decrypt(decryptor, &identities, by_code));
+        let (last, found) = (Rc::default(), RefCell::default());
+        let watched = Watched::new(Cursor::new(header.clone()).chain(rest), header.len(), &last);
+        let opened = Decryptor::new_buffered(watched)
+            .and_then(|decryptor| self.keys.decrypt(decryptor, &identities, by_code, &found));
         match opened {
             Ok(plain) => {
+                if let Some(key) = found.take() {
+                    last.borrow_mut().open(&key, &header);
+                }
                 let plain = BufReader::with_capacity(PIECE, plain);
-                self.place = Place::Opened(Box::new(Opened { source, by_code, plain }));
+                self.place = Place::Opened(Box::new(Opened { source, by_code, last, plain }));
                 Ok(())
             }
             Err(error) => {
-                self.place = Place::Sealed(take_back(source));
+                let source = take_back(source);
+                let failed = source.failed;
+                self.place = Place::Sealed(source);
                 Err(match error {
                     DecryptError::NoMatchingKeys if by_code => Error::Locked,
                     DecryptError::NoMatchingKeys => Error::Sealed,
                     DecryptError::DecryptionFailed if by_code => Error::WrongCode,
                     DecryptError::ExcessiveWork { .. } => TOO_MUCH_WORK,
-                    DecryptError::Io(error) => Error::from(error),
+                    DecryptError::Io(error) if failed => Error::from(error),
                     other => Error::corrupt(format!("its encryption: {other}")),
                 })
             }
         }
     }
 
-    /// Ends a bundle that was read to its end. Nothing else may stand in its age file.
+    /// Ends a bundle that was read to its end. Nothing but the mark may stand behind it in its age file.
     ///
     /// # Errors
     /// Something does, or the age file has no proper end.
     pub(super) fn close(&mut self) -> Result<(), Error> {
         if self.is_open() {
-            loop {
-                match self.fill_buf() {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Ok([]) => break,
-                    Ok(_) => return Err(Error::corrupt("something stands behind it in its encryption")),
-                    Err(error) => return Err(error.into()),
-                }
+            let (mut behind, most) = (Vec::new(), MARK.len() as u64 + 1);
+            self.by_ref().take(most).read_to_end(&mut behind)?;
+            if !behind.is_empty() && behind != MARK {
+                return Err(Error::corrupt("something stands behind it in its encryption"));
             }
             self.place = Place::Plain(self.take_source());
         }
@@ -304,6 +310,7 @@ impl Keys {
         sealed: Decryptor<R>,
         keys: &[Arc<age::ssh::Identity>],
         by_code: bool,
+        found: &RefCell<Option<FileKey>>,
     ) -> Result<StreamReader<R>, DecryptError> {
         let code = self.code.as_ref().filter(|_| by_code).map(|code| {
             let mut identity = age::scrypt::Identity::new(code.passphrase());
@@ -311,7 +318,9 @@ impl Keys {
             identity
         });
         let keys = keys.iter().map(|key| &**key as &dyn Identity);
-        sealed.decrypt(keys.chain(code.iter().map(|code| code as &dyn Identity)))
+        let all: Vec<Finding<'_>> =
+            keys.chain(code.iter().map(|code| code as &dyn Identity)).map(|one| Finding::new(one, found)).collect();
+        sealed.decrypt(all.iter().map(|one| one as &dyn Identity))
     }
 }
 

@@ -50,10 +50,6 @@ pub enum Error {
     /// It ends before its end.
     #[error("the bundle is cut off")]
     Truncated,
-    /// It is encrypted, and what is there ends before its end, or its end is not what it was. What is behind an
-    /// encrypted bundle and not encrypted looks like that, too.
-    #[error("the encrypted bundle is cut off, or was changed, or something that is not encrypted stands behind it")]
-    CutOrChanged,
     /// It is encrypted, and no key that was given opens it.
     #[error("the bundle is encrypted for others")]
     Sealed,
@@ -132,7 +128,7 @@ impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match &error {
             Error::Io(e) | Error::Sink(e) => e.kind(),
-            Error::Truncated | Error::CutOrChanged => io::ErrorKind::UnexpectedEof,
+            Error::Truncated => io::ErrorKind::UnexpectedEof,
             _ => io::ErrorKind::InvalidData,
         };
         Self::new(kind, error)

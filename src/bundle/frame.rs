@@ -6,7 +6,7 @@ use super::{Error, limits};
 use crate::read::read_some;
 
 /// The first bytes of a zstd frame (RFC 8878, section 3.1.1).
-const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+pub(super) const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// The magic number, the frame header's descriptor and the byte after it, which tells the window. No frame is shorter.
 pub(super) const OPENING: usize = 6;

@@ -86,7 +86,7 @@ impl<R: BufRead> Ahead<R> {
     /// Reads the header of the age file that begins here, and the nonce behind it.
     ///
     /// # Errors
-    /// It is cut off, or larger than a header may be.
+    /// It is cut off, larger than a header may be, or no text.
     pub(super) fn header(&mut self) -> Result<Vec<u8>, Error> {
         let mut header = Vec::new();
         loop {
@@ -94,6 +94,10 @@ impl<R: BufRead> Ahead<R> {
             // `read_until` deals with interruptions.
             let most = limits::ENVELOPE_HEADER_BYTES - line as u64;
             self.by_ref().take(most).read_until(b'\n', &mut header).map_err(Error::Io)?;
+            // A header is text (age-encryption.org/v1, "Header"). Where it isn't, its end was changed, and not cut off.
+            if !header[line..].iter().all(|byte| matches!(byte, b'\n' | b' '..=b'~')) {
+                return Err(Error::corrupt("its encryption: the header is no text"));
+            }
             if header.last() != Some(&b'\n') || header.len() == line {
                 let full = header.len() as u64 == limits::ENVELOPE_HEADER_BYTES;
                 return Err(if full { TOO_LARGE } else { Error::Truncated });

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use super::ending::MARK;
 use super::{Code, PublicKey, Sealer, WriteError, limits};
 
 /// Where a bundle is written, encrypted or not.
@@ -38,7 +39,9 @@ impl<W: Write> Wrapping<W> {
     pub fn finish(self) -> Result<W, WriteError> {
         match self {
             Self::Plain(out) => Ok(out),
-            Self::Encrypted(sealer) => sealer.finish().map_err(WriteError::Out),
+            Self::Encrypted(mut sealer) => {
+                sealer.write_all(MARK).and_then(|()| sealer.finish()).map_err(WriteError::Out)
+            }
         }
     }
 }

@@ -19,8 +19,8 @@ use crate::read::read_some;
 pub struct Options {
     /// zstd's compression level.
     pub level: i32,
-    /// The base-two logarithm of zstd's window, at most [`limits::WINDOW_LOG`]. `None` leaves it to the level, but at
-    /// most [`limits::DEFAULT_WINDOW_LOG`].
+    /// The base-two logarithm of zstd's window, at most [`limits::WINDOW_LOG`]. `None` leaves it to the level: below 10 it is
+    /// what zstd takes, from 10 on [`limits::DEFAULT_WINDOW_LOG`].
     pub window_log: Option<u32>,
     /// How many threads compress. The bytes don't depend on it.
     pub workers: NonZeroU32,
@@ -35,15 +35,15 @@ impl Default for Options {
 
 impl Options {
     fn encoder<W: Write>(&self, out: W) -> Result<zstd::Encoder<'static, W>, WriteError> {
-        // From here on zstd would choose a window of 2^27.
-        const FIRST_LEVEL_WITH_TOO_LARGE_A_WINDOW: i32 = 22;
+        // Whoever asks for such a level wants few bytes, and has time: mails that quote each other are looked for in a large
+        // window. At the usual levels that would take a third more time.
+        const FIRST_THOROUGH_LEVEL: i32 = 10;
         if self.window_log.is_some_and(|log| log > limits::WINDOW_LOG) {
             let what = "the base-two logarithm of the zstd window";
             return Err(WriteError::TooLarge { what, limit: limits::WINDOW_LOG.into() });
         }
-        let window_log = self
-            .window_log
-            .or_else(|| (self.level >= FIRST_LEVEL_WITH_TOO_LARGE_A_WINDOW).then_some(limits::DEFAULT_WINDOW_LOG));
+        let is_thorough = self.level >= FIRST_THOROUGH_LEVEL;
+        let window_log = self.window_log.or_else(|| is_thorough.then_some(limits::DEFAULT_WINDOW_LOG));
         let encoder = || {
             let mut encoder = zstd::Encoder::new(out, self.level)?;
             encoder.include_checksum(true)?;
@@ -52,6 +52,7 @@ impl Options {
             if let Some(log) = window_log {
                 encoder.window_log(log)?;
             }
+            encoder.long_distance_matching(is_thorough)?;
             Ok(encoder)
         };
         encoder().map_err(WriteError::Out)
@@ -344,6 +345,24 @@ mod tests {
         assert!(one.len() > 4 << 20, "{}", one.len());
         assert_eq!(one, with(1));
         assert_eq!(one, with(4));
+    }
+
+    #[test]
+    fn at_thorough_levels_what_was_far_before_is_not_written_again() {
+        let mut sample = Sample::new();
+        // More than the window has that zstd takes at this level.
+        let letter: Vec<u8> = (0..200_000_u32).flat_map(|n| Digest::of(&n.to_be_bytes()).0).take(5 << 20).collect();
+        sample.messages.push([b"a letter: ", &letter[..]].concat());
+        sample.messages.push([b"its quotation: ", &letter[..]].concat());
+        let sample = sample.counted();
+        let with = |level, workers| {
+            sample.bundle_with(&Options { level, workers: NonZeroU32::new(workers).unwrap(), ..Options::default() })
+        };
+        let (usual, thorough) = (with(3, 2), with(10, 2));
+        assert!(usual.len() > 2 * letter.len(), "{}", usual.len());
+        assert!(thorough.len() < letter.len() + (64 << 10), "{}", thorough.len());
+        assert_eq!(thorough, with(10, 1), "whatever the number of threads");
+        assert_eq!(read(&thorough).unwrap().messages, sample.messages);
     }
 
     #[test]

@@ -9,7 +9,6 @@ mod verbs;
 pub mod version;
 mod words;
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,9 +17,10 @@ use clap_complete::engine::ArgValueCompleter;
 use mailsync::replica::{ClockAhead, Doubts, DryRun, MassAdd, MassDelete};
 
 pub use invitation::{Invite, Join};
-pub use past::{Log, Restore, Trash, TrashCommand, Undo, WhichTrash};
+pub use past::{Log, Purge, Restore, Trash, TrashCommand, Undo, WhichTrash};
+pub use values::parse_folder;
 pub use values::{CodeFile, Encryption, Layout, Layouts, Listing, MailServer};
-use values::{parse_seconds, parse_size};
+use values::{parse_seconds, parse_size, whole};
 
 use super::complete;
 use super::moment::Moment;
@@ -68,7 +68,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "DIR", env = "MAILSYNC_HOME", hide_env_values = true, help_heading = GLOBAL)]
     pub home: Option<PathBuf>,
     /// Wait up to this many seconds for another mailsync that works on the same replica
-    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 10, help_heading = GLOBAL)]
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 10, value_parser = whole::<u64>(0..=u64::MAX), help_heading = GLOBAL)]
     pub lock_timeout: u64,
     /// Print one JSON document on standard output
     #[arg(long, global = true, help_heading = GLOBAL)]
@@ -111,7 +111,7 @@ pub enum Command {
     /// Show, run, repeat, cancel or forget what peers were asked to run
     Jobs(Jobs),
     /// Forget removals that every peer knows of, old trash, old jobs and old history
-    Purge,
+    Purge(Purge),
     /// Show what this replica holds, and what its peers have not shown to have yet
     Status(Status),
     /// Show what was done
@@ -169,15 +169,15 @@ pub struct Update {
     #[arg(value_name = "PEER", add = ArgValueCompleter::new(complete::peers))]
     pub peers: Vec<String>,
     /// Call so many peers at a time. One by one, each gets what those before it have brought
-    #[arg(long, short, value_name = "N", default_value_t = NonZeroUsize::MIN)]
-    pub jobs: NonZeroUsize,
+    #[arg(long, short, value_name = "N", default_value_t = 1, value_parser = whole::<usize>(1..=u64::MAX))]
+    pub jobs: usize,
     #[command(flatten)]
     pub allowed: Allowed,
 }
 
 #[derive(Debug, clap::Args)]
 pub struct Status {
-    /// Don't look at the disk: show what the last scan has seen
+    /// Don't look at the disk: show what the last scan has seen, and nothing of directories of bundles
     #[arg(long)]
     pub no_scan: bool,
 }
@@ -210,7 +210,7 @@ pub struct Allowed {
     /// elsewhere
     #[arg(long)]
     pub allow_mass_delete: bool,
-    /// Take in more than there was before, and more than a mailbox gets in some weeks
+    /// Take in more than there was before, and more than comes in some weeks
     #[arg(long)]
     pub allow_mass_add: bool,
 }
@@ -281,7 +281,7 @@ pub enum PeerCommand {
 
 #[derive(Debug, clap::Args)]
 pub struct Scan {
-    /// The folders to look at; all of them if none is given
+    /// The folders to look at, with those below them; all of them if none is given
     #[arg(add = ArgValueCompleter::new(complete::folders))]
     pub folders: Vec<String>,
     /// Read every message again, to find edits in place
@@ -314,7 +314,7 @@ pub struct Export {
     #[arg(short, long, value_name = "FILE|DIR")]
     pub output: Option<PathBuf>,
     /// zstd's compression level
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=22))]
+    #[arg(long, default_value_t = 3, value_parser = whole::<i32>(1..=22))]
     pub level: i32,
     /// Write several bundles, none larger than this unless a single message is, such as 4G or 700M; the first has the list of all
     /// entries, so that sets a lower limit; needs -o DIR
@@ -493,4 +493,49 @@ pub fn mass_add(allowed: bool) -> MassAdd {
 /// The library's value for `--allow-mass-delete`.
 pub fn mass_delete(allowed: bool) -> MassDelete {
     if allowed { MassDelete::Allow } else { MassDelete::Refuse }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What Rust's and clap's parsers say of what they can't read.
+    const NOT_OURS: [&str; 7] = [
+        "invalid digit",
+        "non-zero type",
+        "cannot parse",
+        "is not in ",
+        "too large to fit",
+        "number too",
+        "input contains",
+    ];
+
+    /// Each of a command's own options and arguments that takes a value, with what is typed before it.
+    fn all(command: &clap::Command, typed: &[String], each: &mut impl FnMut(Vec<String>)) {
+        for arg in command.get_arguments().filter(|arg| arg.get_action().takes_values()) {
+            let option = arg.get_long().map(|long| format!("--{long}="));
+            each([typed, &[option.unwrap_or_default()]].concat());
+        }
+        for below in command.get_subcommands() {
+            all(below, &[typed, &[below.get_name().to_owned()]].concat(), each);
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_none_is_answered_in_our_own_words() {
+        let line = Args::line();
+        let (mut tried, mut refused) = (0, 0);
+        all(&line, &[String::from("mailsync")], &mut |mut typed| {
+            let last = typed.pop().unwrap();
+            for value in ["abc", "0", "3.5", "99999999999999999999999999", "", "ü"] {
+                let typed = typed.iter().cloned().chain([format!("{last}{value}")]);
+                tried += 1;
+                let Err(error) = Args::line().try_get_matches_from(typed) else { continue };
+                let told = error.render().to_string();
+                refused += u64::from(told.contains("invalid value"));
+                assert!(!NOT_OURS.iter().any(|words| told.contains(words)), "{last}{value}: {told}");
+            }
+        });
+        assert!(tried > 300 && refused > 40, "{tried} {refused}");
+    }
 }

@@ -57,6 +57,7 @@ pub fn run(context: &Context, args: Export) -> CommandResult {
 fn scan(context: &Context, replica: &Replica, no_scan: bool, dry_run: bool) -> Result<ScanReport, Error> {
     let changes = Changes::begin(context, replica, Listing::default())?;
     let report = if no_scan { ScanReport::default() } else { replica.scan(&ScanOptions::default())? };
+    replica.note_clock()?;
     if tell_found_first(context, &report, dry_run) {
         changes.tell_folders(replica)?;
     }

@@ -4,11 +4,12 @@ use mailsync::replica::{InitOptions, Replica, host_name};
 use mailsync::text::{plural, printable};
 
 use super::args::{Init, Layout, MailServer, doubts};
+use super::columns::named;
 use super::context::Context;
 use super::document::peers;
 use super::document::values::Folder;
 use super::failure::CommandResult;
-use super::output::table;
+use super::screen::error_columns;
 use super::view::{complain_of, layout_word};
 
 pub fn run(context: &Context, args: Init) -> CommandResult {
@@ -34,7 +35,7 @@ pub fn run(context: &Context, args: Init) -> CommandResult {
     ));
     let folders = replica.status()?.folders;
     let rows = folders.iter().map(|(name, count)| vec![format!("  {}", printable(name.as_str())), count.to_string()]);
-    for line in table(&rows.collect::<Vec<_>>()) {
+    for line in named(rows.collect(), error_columns()) {
         context.out.say(line);
     }
     if !layout_is_given && folders.iter().all(|(_, entries)| *entries == 0) && folders.len() < 2 {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use mailsync::bundle::{self, BundleKind, Keys, Manifest, ReplicaId, Stream};
 use mailsync::error::{Error, ErrorKind, Result};
-use mailsync::replica::{BundleNews, ClockAhead, Reception, Replica, Sender, Telling};
+use mailsync::replica::{BundleNews, ClockAhead, Foreseen, Reception, Replica, Sender, Telling};
 use mailsync::text::{bytes, local_time, plural, printable};
 
 use super::args::LookInto;
@@ -34,7 +34,8 @@ pub fn inspect(context: &Context, args: &LookInto) -> CommandResult {
         telling => telling,
     };
     let mut before = (String::new(), 0);
-    let result = each_bundle(&args.bundles, &keys, &mut Vec::new(), |reader, source, read| {
+    let files = source::files(&args.bundles, Ok);
+    let result = each_bundle(files, &keys, &mut Vec::new(), |reader, source, read| {
         let manifest = reader.manifest().clone();
         let encrypted = reader.is_encrypted();
         let signer = reader.signer();
@@ -74,13 +75,17 @@ pub fn verify(context: &Context, args: &LookInto) -> CommandResult {
     let telling = if args.listing.tells_each() { Telling::Messages } else { Telling::Nothing };
     let mut worst: Option<ErrorKind> = None;
     let mut failed = Vec::new();
-    let result = each_bundle(&args.bundles, &replica.keys(), &mut failed, |reader, source, _| {
+    // Each is judged as if those before it had been imported, as an import of all of them would do it.
+    let mut foreseen = Foreseen::default();
+    let files = source::files(&args.bundles, |files| replica.in_order(files));
+    let result = each_bundle(files, &replica.keys(), &mut failed, |reader, source, _| {
         let manifest = reader.manifest().clone();
         let sender = replica.sender_of(&manifest)?;
         let key = sender.key(&replica, &manifest, reader.signer()).map_err(|refusal| refusal.error().about(source))?;
         let records = reader.verify(&key).map_err(|error| rejected(&error, source))?;
         let news = BundleNews::read(records, telling, true).map_err(|error| error.about(source))?;
-        let reception = replica.receive(&manifest, &sender, ClockAhead::Refuse)?;
+        let reception = replica.receive_behind(&foreseen, &manifest, &sender, ClockAhead::Refuse)?;
+        replica.foresee(&mut foreseen, &manifest, &sender, &reception)?;
         let why = reception.error();
         let word = match reception {
             Reception::Apply => "can be applied here",
@@ -162,15 +167,15 @@ fn file(source: &str) -> Option<String> {
     (source != STANDARD).then(|| source.to_owned())
 }
 
-/// Looks at all bundles in these files and directories. What is wrong with one of several files keeps nobody from looking at
+/// Looks at all bundles in these files. What is wrong with one of several files keeps nobody from looking at
 /// the others: it is told, and `failed` gets it, and the worst decides.
 fn each_bundle(
-    paths: &[PathBuf],
+    files: Result<Vec<PathBuf>>,
     keys: &Keys,
     failed: &mut Vec<(String, Error)>,
     mut each: impl FnMut(bundle::Reader<'_, Source>, &str, &Cell<u64>) -> Result<()>,
 ) -> Ending {
-    let files = source::files(paths)?;
+    let files = files?;
     if let [file] = &files[..] {
         return each_bundle_in(file, keys.clone(), &mut each);
     }

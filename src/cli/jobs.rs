@@ -8,12 +8,12 @@ use mailsync::replica::{Access, JobResult, JobStanding};
 use mailsync::text::{beginning, local_time, printable};
 
 use super::args::{Jobs, JobsCommand};
+use super::columns::table;
 use super::context::Context;
 use super::document::jobs::Jobs as Listed;
 use super::document::jobs::{Cancelled, Forgotten, Job, JobEnd, JobWithResult, Runs, Shown};
 use super::failure::{CommandResult, Failure};
 use super::job_runs::{JobRuns, SHOWN, run_jobs};
-use super::output::table;
 
 pub fn run(context: &Context, args: &Jobs) -> CommandResult {
     match &args.command {

@@ -1,17 +1,19 @@
 //! `mailsync log`
 
 use jiff::tz::TimeZone;
+use mailsync::error::Error;
 use mailsync::model::{Flag, FolderName, Happened};
 use mailsync::replica::{EventKind, HistoryOptions, MessageEvent, Origins};
 use mailsync::text::printable;
 
 use super::args::Log;
+use super::columns::table;
 use super::context::Context;
 use super::document::changes::PastChange;
 use super::document::past::{Log as LogDocument, LogEvent};
 use super::failure::CommandResult;
 use super::moment::local;
-use super::output::table;
+
 use super::view::all_signed;
 
 pub fn run(context: &Context, args: &Log) -> CommandResult {
@@ -54,18 +56,23 @@ fn messages(context: &Context, args: &Log, since: Option<u64>) -> CommandResult 
     let names = replica.names();
     let by = |event: &MessageEvent| event.happening.stamp.map(|stamp| names.of(stamp.incarnation)).transpose();
     let origins = message.map(|message| replica.origins(message)).transpose()?;
+    let untold = origins.as_ref().filter(|origins| events.is_empty() && origins.folders.is_empty()).map(|origins| {
+        Error::failed(format!("looking for what became of {}: the history tells nothing of it", origins.digest))
+            .advise("it goes back as far as history_days in config.toml says")
+    });
     if context.out.json() {
         let mut documents = Vec::with_capacity(events.len());
         for event in &events {
             documents.push(PastChange::of(event, by(event)?));
         }
         let folders = |origins: &Origins| origins.folders.iter().map(ToString::to_string).collect();
-        return Ok(context.out.document(&LogDocument {
+        let shown = context.out.document(&LogDocument {
             events: None,
             changes: Some(documents),
             digest: origins.as_ref().map(|origins| origins.digest.to_string()),
             folders: origins.as_ref().map(folders),
-        }));
+        });
+        return untold.map_or(Ok(shown), |error| Err(error.into()));
     }
     let zone = TimeZone::system();
     let mut lines = Vec::with_capacity(events.len() + 2);
@@ -87,6 +94,9 @@ fn messages(context: &Context, args: &Log, since: Option<u64>) -> CommandResult 
         }
         let headline = replica.headline(&event.id.digest)?.unwrap_or_default();
         lines.push(format!("{line}  {} {headline}", &event.id.digest.to_string()[..12]));
+    }
+    if let Some(error) = untold {
+        return context.out.print(lines).and(Err(error.into()));
     }
     if events.is_empty() {
         context

@@ -78,6 +78,7 @@ pub fn main() -> ExitCode {
     screen::colour(if args.global.json { clap::ColorChoice::Never } else { args.global.color });
     // If the system doesn't let it, the signal does what it always does.
     let _ = outlive_large_files();
+    screen::say_when_interrupted(args.command.only_looks());
     let context = Context {
         home: args.global.home,
         lock_timeout: Duration::from_secs(args.global.lock_timeout),
@@ -130,7 +131,7 @@ fn run(context: &Context, command: Command) -> CommandResult {
         Command::Watch(args) => watch::run(context, &args),
         Command::Uux(args) => uux::run(context, args),
         Command::Jobs(args) => jobs::run(context, &args),
-        Command::Purge => purge::run(context),
+        Command::Purge(args) => purge::run(context, &args),
         Command::Status(args) => status::run(context, &args),
         Command::Log(args) => log::run(context, &args),
         Command::Inspect(args) => inspect::inspect(context, &args),

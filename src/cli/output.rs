@@ -124,17 +124,3 @@ pub fn time(millis: u64) -> String {
         .and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok())
         .map_or_else(|| String::from("-"), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
-
-/// Rows of cells as lines with aligned columns.
-pub fn table(rows: &[Vec<String>]) -> Vec<String> {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect()
-}

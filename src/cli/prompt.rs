@@ -12,11 +12,12 @@ use std::path::Path;
 use age::secrecy::SecretString;
 use mailsync::disk::{Disk, RealDisk};
 use mailsync::error::{Error, Result};
+use mailsync::process::{Listening, end_by};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::low_level::{emulate_default_handler, pipe, unregister};
+use signal_hook::low_level::{pipe, unregister};
 
 /// The terminal that controls the process.
 const TERMINAL: &str = "/dev/tty";
@@ -69,6 +70,8 @@ fn failed(error: io::Error) -> Error {
 }
 
 fn ask(terminal: &File, mut out: impl Write, question: &str, typing: Typing) -> io::Result<Vec<u8>> {
+    // Until the terminal is as it was, no signal ends the process.
+    let listening = Listening::begin();
     let signals = Signals::listen()?;
     let hidden = if typing == Typing::Hidden { Some(Hidden::begin(terminal)?) } else { None };
     write!(out, "{question} ")?;
@@ -82,9 +85,9 @@ fn ask(terminal: &File, mut out: impl Write, question: &str, typing: Typing) -> 
     match line? {
         Typed::Line(line) => Ok(line),
         Typed::Signal(signal) => {
-            drop(signals);
+            drop((signals, listening));
             // It ends the process, as it would have done without the question.
-            emulate_default_handler(signal)?;
+            end_by(signal)?;
             Err(ErrorKind::Interrupted.into())
         }
     }

@@ -1,13 +1,15 @@
 //! `mailsync restore`
 
+use mailsync::error::ErrorKind;
 use mailsync::replica::{Hook, Replica, RestoreOptions};
 use mailsync::text::{plural, printable};
 
 use super::args::{Restore, dry_run};
 use super::context::Context;
 use super::document::past;
-use super::failure::CommandResult;
+use super::failure::{CommandResult, Failure};
 use super::hooks;
+use super::output::Output;
 use super::view::complain_of;
 
 pub fn run(context: &Context, args: Restore) -> CommandResult {
@@ -30,7 +32,10 @@ fn restore(context: &Context, replica: &Replica, options: &RestoreOptions, dry: 
     })?;
     context.say_notes(replica);
     let something = done.restored + done.wanted + done.folders > 0;
-    if !something && done.scan.problems.is_empty() {
+    for error in &done.left {
+        Output::complain(error);
+    }
+    if !something && done.left.is_empty() && done.scan.problems.is_empty() {
         context.out.say(
             "nothing of that has vanished; `mailsync trash list`, here and on other machines, shows what was removed before",
         );
@@ -45,5 +50,6 @@ fn restore(context: &Context, replica: &Replica, options: &RestoreOptions, dry: 
         ));
     }
     let shown = context.out.document(&past::Restore::of(&done, items));
-    complain_of(&done.scan).map(|()| shown)
+    complain_of(&done.scan)?;
+    if done.left.is_empty() { Ok(shown) } else { Err(Failure::Said(ErrorKind::Failed)) }
 }

@@ -1,10 +1,9 @@
 //! `mailsync scan`
 
 use mailsync::error::{Error, Result};
-use mailsync::model::FolderName;
 use mailsync::replica::{Depth, Hook, Replica, ScanOptions};
 
-use super::args::{Scan, dry_run, mass_delete};
+use super::args::{Scan, dry_run, mass_delete, parse_folder};
 use super::changes::Changes;
 use super::context::Context;
 use super::document::upkeep::Scanned;
@@ -13,13 +12,9 @@ use super::hooks;
 use super::view::complain_of;
 
 pub fn run(context: &Context, args: &Scan) -> CommandResult {
-    let folders = args.folders.iter().map(|name| {
-        name.parse::<FolderName>().map_err(|error| {
-            Error::usage(format!("scanning {name}: {error}")).advise("name folders as `mailsync status` lists them")
-        })
-    });
+    let folder = |name: &String| parse_folder(name).map_err(|why| Error::usage(format!("scanning: {why}")));
     let options = ScanOptions {
-        folders: folders.collect::<Result<_>>()?,
+        folders: args.folders.iter().map(folder).collect::<Result<_>>()?,
         depth: if args.deep { Depth::Contents } else { Depth::Names },
         dry_run: dry_run(args.dry_run),
         mass_delete: mass_delete(args.allow_mass_delete),
@@ -33,6 +28,7 @@ fn scan(context: &Context, replica: &Replica, args: &Scan, options: &ScanOptions
     let mut changes = Changes::begin(context, replica, args.listing)?;
     let mut work = || {
         let report = replica.scan(options)?;
+        replica.note_clock()?;
         context.say_notes(replica);
         let would = if args.dry_run { "would record: " } else { "" };
         context.out.say(format_args!("{would}{report}"));

@@ -53,6 +53,25 @@ pub fn shown(line: &str) -> String {
     fitting(line, &io::stdout())
 }
 
+/// How many columns somebody sees of standard output. `None` if nobody does, or nobody knows.
+pub fn output_columns() -> Option<usize> {
+    width(&io::stdout())
+}
+
+/// The same of standard error.
+pub fn error_columns() -> Option<usize> {
+    width(&io::stderr())
+}
+
+/// What is said when a signal ends the command, which changes nothing or may have changed something.
+pub fn say_when_interrupted(only_looks: bool) {
+    mailsync::process::say_when_interrupted(&complained(if only_looks {
+        "interrupted; nothing was changed by that; run it again when you like"
+    } else {
+        "interrupted: each thing that it did is done or as it was, and nothing is lost; run it again, and it goes on from there"
+    }));
+}
+
 fn painted(style: Style, word: &str) -> String {
     format!("{style}{word}{style:#}")
 }
@@ -87,7 +106,8 @@ fn broken(line: &str, width: usize) -> String {
     textwrap::fill(line, options)
 }
 
-fn words(line: &str) -> Box<dyn Iterator<Item = Word<'_>> + '_> {
+/// The words of a line; what stands between backticks is one.
+pub fn words(line: &str) -> Box<dyn Iterator<Item = Word<'_>> + '_> {
     let mut rest = line;
     Box::new(std::iter::from_fn(move || {
         let (mut is_command, mut after_blank) = (false, false);

@@ -27,11 +27,12 @@ pub fn comes_slowly(path: &Path) -> bool {
     is_standard(path) || std::fs::metadata(path).is_ok_and(is_pipe)
 }
 
-/// The files that are meant by these paths: of a directory those that are called bundles, in the order of their names.
+/// The files that are meant by these paths: of a directory those that are called bundles, in the order of their names or in
+/// that which `order` makes of it.
 ///
 /// # Errors
 /// A directory can't be listed, or has no such file.
-pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+pub fn files(paths: &[PathBuf], order: impl Fn(Vec<PathBuf>) -> Result<Vec<PathBuf>>) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
         if !path.is_dir() {
@@ -50,7 +51,7 @@ pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
             .advise("name the file, or another directory: those in it are not looked into"));
         }
         names.sort();
-        files.append(&mut names);
+        files.append(&mut order(names)?);
     }
     Ok(files)
 }

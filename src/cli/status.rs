@@ -1,29 +1,32 @@
 //! `mailsync status`
 
+use mailsync::error::{Error, Result};
 use mailsync::model::{FolderName, Keyword};
 use mailsync::replica::{
-    AlarmStatus, DiskLook, FolderLook, InvitedStatus, JobCounts, JobStanding, PassedOverStatus, PeerStatus, Replica,
-    Status, Unseen,
+    AlarmStatus, Care, Carrier, DiskLook, Errand, FolderLook, InvitedStatus, JobCounts, JobStanding, Lying,
+    PassedOverStatus, PeerStatus, Replica, Status, Unseen,
 };
 use mailsync::state::{Guarded, Waiting};
-use mailsync::text::{bytes, local_time, plural, printable};
+use mailsync::text::{bytes, local_time, plural, printable, quoted};
 
 use super::args;
-use super::columns::labelled;
+use super::columns::{labelled, named};
 use super::context::Context;
 use super::document;
 use super::failure::CommandResult;
-use super::output::{table, time};
+use super::screen::output_columns;
 use super::view::{layout_word, revoked_words};
 
 pub fn run(context: &Context, args: &args::Status) -> CommandResult {
     let replica = context.read()?;
     let status = replica.status()?;
-    let look = if args.no_scan { None } else { Some(replica.look()?) };
+    let look = if args.no_scan { None } else { Some(Look::at(&replica, &status)?) };
+    let clock = replica.what_is_wrong_with_the_clock()?;
     context.say_notes(&replica);
     if context.out.json() {
         let out = replica.shut_outs()?;
-        return Ok(context.out.document(&document::status::Status::of(&replica, &status, look.as_ref(), &out)));
+        let look = look.as_ref().map(|look| (&look.disk, &look.arrived[..], &look.spools[..]));
+        return Ok(context.out.document(&document::status::Status::of(&replica, &status, look, clock, &out)));
     }
     let (config, out) = (replica.config(), replica.shut_outs()?);
     let mail = format!(
@@ -38,23 +41,26 @@ pub fn run(context: &Context, args: &args::Status) -> CommandResult {
         ("mail root", format!("{} ({})", config.mail_root.display(), layout_word(config))),
         ("mail", mail),
     ];
-    said.extend(disk_words(&status, look.as_ref()));
+    said.extend(disk_words(&status, look.as_ref().map(|look| &look.disk)));
+    said.extend(clock.into_iter().map(|words| ("clock", words)));
     said.extend(revoked_words(&replica)?.into_iter().map(|words| ("revoked", words)));
     said.extend(status.passed_over.iter().map(passed_over_words));
+    said.extend(look.iter().flat_map(|look| &look.arrived).flat_map(|lying| arrived_words(&replica, lying)));
     said.extend(undone_words(&status));
     said.extend(jobs_words(&status.jobs));
     said.extend(failed_words(&status));
     said.extend(status.peers.iter().filter(|status| status.peer.suspect).map(|status| differs(&status.peer.name)));
     let mut lines: Vec<String> = said.iter().flat_map(|(label, words)| labelled(label, words)).collect();
     lines.push(String::new());
-    lines.extend(folder_lines(&status, look.as_ref()));
+    lines.extend(folder_lines(&status, look.as_ref().map(|look| &look.disk)));
     if status.peers.is_empty() && status.invited.is_empty() {
         lines.push(String::new());
         lines.push(String::from("no peers yet; invite a new one with `mailsync invite NAME`,"));
         lines.push(String::from("or make one known with `mailsync peer add NAME --key KEY`"));
     }
-    for status in &status.peers {
-        lines.extend(peer_lines(&replica, status, out.get(&status.peer.id).is_some()));
+    for (number, status) in status.peers.iter().enumerate() {
+        let spool = look.as_ref().and_then(|look| look.spools[number].as_ref());
+        lines.extend(peer_lines(&replica, status, spool, out.get(&status.peer.id).is_some())?);
     }
     for status in &status.invited {
         lines.extend(invited_lines(&replica, status));
@@ -62,12 +68,29 @@ pub fn run(context: &Context, args: &args::Status) -> CommandResult {
     context.out.print(lines)
 }
 
+/// What there is on the disk.
+pub struct Look {
+    /// How the mail differs from what the last scan has seen.
+    pub disk: DiskLook,
+    /// What waits to be imported, by the directories in which it lies.
+    pub arrived: Vec<Lying>,
+    /// What waits in the spool of each peer.
+    pub spools: Vec<Option<Lying>>,
+}
+
+impl Look {
+    fn at(replica: &Replica, status: &Status) -> Result<Self> {
+        let spools = status.peers.iter().map(|status| replica.spooled(&status.peer));
+        Ok(Self { disk: replica.look()?, arrived: replica.arrivals()?, spools: spools.collect::<Result<_>>()? })
+    }
+}
+
 /// A label, and what is said under it.
 type Said = (&'static str, String);
 
 /// As of when what is shown holds, and how the disk is otherwise than then.
 fn disk_words(status: &Status, look: Option<&DiskLook>) -> Vec<Said> {
-    let Some(scanned) = status.scanned.map(time) else {
+    let Some(scanned) = status.scanned.map(local_time) else {
         return vec![("scanned", String::from("never; next: mailsync scan"))];
     };
     let Some(look) = look else {
@@ -87,7 +110,10 @@ fn disk_words(status: &Status, look: Option<&DiskLook>) -> Vec<Said> {
             .then(|| format!("{} that no scan has searched", plural(look.directories, "directory")));
         let words: Vec<String> = words.into_iter().chain(gone).chain(unsearched).collect();
         said.push(("on disk", format!("since then: {}", words.join(", "))));
-        said.push(("next", String::from("`mailsync scan -n -v` tells which, `mailsync scan` records it")));
+        said.push(match &look.refusal {
+            Some(error) => ("refused", format!("a scan doesn't take that for meant: {error}")),
+            None => ("next", String::from("`mailsync scan -n -v` tells which, `mailsync scan` records it")),
+        });
     }
     said.extend(problems);
     said
@@ -109,7 +135,7 @@ fn folder_lines(status: &Status, look: Option<&DiskLook>) -> Vec<String> {
         });
         vec![format!("  {}", printable(name.as_str())), entries.to_string(), words.unwrap_or_default()]
     };
-    table(&status.folders.iter().map(row).collect::<Vec<_>>())
+    named(status.folders.iter().map(row).collect(), output_columns())
 }
 
 /// What is still to come, or to be done on disk, and what may stand in its way.
@@ -125,6 +151,25 @@ fn undone_words(status: &Status) -> Vec<Said> {
     said.extend(status.waiting.iter().map(|waiting| ("waiting", waiting_words(waiting))));
     said.extend(status.letterless.iter().map(|letterless| ("waiting", letterless_words(letterless))));
     said.extend(status.alarms.iter().map(|alarm| ("alarm", alarm_words(alarm))));
+    said
+}
+
+/// How many bundles wait in a directory, how large they are, and since when they do.
+fn lying_words(lying: &Lying) -> String {
+    let bundles = plural(lying.files, "bundle");
+    let since = lying.since.map_or_else(String::new, |since| format!(", since {}", local_time(since)));
+    let unopened = if lying.unopened { ", some perhaps for others: the key is locked" } else { "" };
+    format!("{bundles} in {}, {}{since}{unopened}", lying.dir.display(), bytes(lying.bytes))
+}
+
+/// What has come into a directory and isn't imported.
+fn arrived_words(replica: &Replica, lying: &Lying) -> Vec<Said> {
+    let mut said: Vec<Said> = lying.problem.iter().map(|problem| ("arrived", problem.to_string())).collect();
+    if lying.files > 0 {
+        let consume = if replica.config().watch.consume { "--consume " } else { "" };
+        let next = format!("next: `mailsync import {consume}{}`", quoted(&lying.dir.to_string_lossy()));
+        said.push(("arrived", format!("{}, not imported yet; {next}", lying_words(lying))));
+    }
     said
 }
 
@@ -222,21 +267,34 @@ fn unseen_text(unseen: Unseen) -> String {
     }
 }
 
-fn peer_lines(replica: &Replica, status: &PeerStatus, is_revoked: bool) -> Vec<String> {
+/// What is to be done next for a peer.
+fn next_for(replica: &Replica, status: &PeerStatus, spool: Option<&Lying>, is_revoked: bool) -> Result<String> {
     let peer = &status.peer;
     let name = &peer.name;
-    let can_be_called = replica.config().peer.get(name).is_some_and(|config| config.call.is_some());
+    let config = replica.config().peer.get(name);
+    let can_be_called = config.is_some_and(|config| config.call.is_some());
+    let has_spool = config.is_some_and(|config| config.spool.is_some());
     let lacks = status.unseen.entries + status.unseen.jobs > 0 || peer.suspect;
-    let next = match () {
+    let waits = spool.is_some_and(|lying| lying.files > 0);
+    let has_news = || Ok::<_, Error>(matches!(replica.errand(name, Carrier::Spool, Care::Thorough)?, Errand::News(_)));
+    Ok(match () {
         () if is_revoked => String::from("revoked"),
         () if can_be_called && (lacks || peer.last_heard.is_none()) => format!("mailsync update {name}"),
+        () if has_spool && lacks && has_news()? => String::from("mailsync watch --once"),
+        () if waits => format!("what waits is to be carried to {}, and imported there", printable(name)),
+        () if has_spool && lacks => String::from("import a bundle from there, which tells what it has"),
         () if lacks => format!("mailsync export --to {name}"),
         () if peer.last_heard.is_none() => String::from("import a bundle from there"),
         () => String::from("-"),
-    };
+    })
+}
+
+fn peer_lines(replica: &Replica, status: &PeerStatus, spool: Option<&Lying>, is_revoked: bool) -> Result<Vec<String>> {
+    let peer = &status.peer;
+    let next = next_for(replica, status, spool, is_revoked)?;
     let bundle = |number: Option<u64>, at: u64| match number {
-        Some(number) => format!("bundle {number}, {}", time(at)),
-        None => time(at),
+        Some(number) => format!("bundle {number}, {}", local_time(at)),
+        None => local_time(at),
     };
     let size = peer.sent_bytes.map_or_else(String::new, |size| format!(", {}", bytes(size)));
     let acknowledged = match peer.acknowledged {
@@ -247,14 +305,16 @@ fn peer_lines(replica: &Replica, status: &PeerStatus, is_revoked: bool) -> Vec<S
     };
     let heard = peer.last_heard.map(|at| bundle(peer.standing.newest.map(|(_, number)| number), at));
     let never = || String::from("never");
-    block(
-        name,
-        &[
-            ("sent", peer.last_sent.map_or_else(never, |at| bundle(peer.sent_number, at) + &size)),
-            ("acknowledged", acknowledged),
-            ("heard", heard.unwrap_or_else(never)),
-            ("lacks", unseen_text(status.unseen)),
-            ("next", next),
-        ],
-    )
+    let mut lines = vec![
+        ("sent", peer.last_sent.map_or_else(never, |at| bundle(peer.sent_number, at) + &size)),
+        ("acknowledged", acknowledged),
+        ("heard", heard.unwrap_or_else(never)),
+        ("lacks", unseen_text(status.unseen)),
+    ];
+    if let Some(lying) = spool {
+        lines.extend(lying.problem.iter().map(|problem| ("waits", problem.to_string())));
+        lines.extend((lying.files > 0).then(|| ("waits", lying_words(lying))));
+    }
+    lines.push(("next", next));
+    Ok(block(&peer.name, &lines))
 }

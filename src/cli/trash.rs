@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use jiff::tz::TimeZone;
-use mailsync::error::Result;
+use mailsync::error::{Error, Result};
 use mailsync::replica::{Hook, Names, Replica, TrashItem, TrashOptions, TrashSelection, Trashed};
 use mailsync::text::{bytes, plural, printable};
 
@@ -11,9 +11,10 @@ use super::args::{Trash, TrashCommand, WhichTrash, dry_run};
 use super::columns::{Column, row};
 use super::context::{Context, absolute};
 use super::document::past::{FromTrash, InTrash, Trash as Listed, TrashRestored};
-use super::failure::CommandResult;
+use super::failure::{CommandResult, Failure};
 use super::hooks;
 use super::moment::{local, local_short};
+use super::output::Output;
 
 /// The columns of the list, which fit 80 together.
 const COLUMNS: [Column; 6] =
@@ -80,11 +81,7 @@ fn list(context: &Context, selection: &TrashSelection) -> CommandResult {
 fn say_nothing(context: &Context, replica: &Replica, selection: &TrashSelection) -> Result<()> {
     let unknown = replica.removed_by_unknown(selection)?;
     if unknown == 0 {
-        let all = selection.ids.is_none()
-            && selection.folder.is_none()
-            && selection.since.is_none()
-            && selection.by.is_none();
-        context.out.say(if all { "the trash is empty" } else { "nothing of that is in the trash" });
+        context.out.say(if is_all(selection) { "the trash is empty" } else { "nothing of that is in the trash" });
         return Ok(());
     }
     let (messages, was) = (plural(unknown, "message"), if unknown == 1 { "was" } else { "were" });
@@ -104,8 +101,11 @@ fn document(replica: &Replica, names: &Names<'_>, trashed: &Trashed) -> Result<I
 fn show(context: &Context, id: i64) -> CommandResult {
     let replica = context.read()?;
     let (names, trashed) = (replica.names(), replica.in_trash(id, "showing")?);
+    // What is known of it is shown all the same.
+    let there = replica.check_trashed(&trashed);
     if context.out.json() {
-        return Ok(context.out.document(&document(&replica, &names, &trashed)?));
+        let shown = context.out.document(&document(&replica, &names, &trashed)?);
+        return there.map(|()| shown).map_err(Into::into);
     }
     let (zone, file) = (TimeZone::system(), replica.trash_file(&trashed));
     let headline = replica.headline_in(&file).unwrap_or_default();
@@ -117,7 +117,7 @@ fn show(context: &Context, id: i64) -> CommandResult {
         (Some(name), Some(address)) if name != address => Some(format!("{name} <{address}>")),
         (from, _) => from,
     };
-    context.out.print([
+    let shown = context.out.print([
         format!("id          {}", trashed.key),
         format!("from        {}", or_dash(from)),
         format!("subject     {}", or_dash(headline.subject)),
@@ -130,7 +130,8 @@ fn show(context: &Context, id: i64) -> CommandResult {
         format!("in trash    since {}, told by {}", local(trashed.removed, &zone), trashed.by),
         format!("digest      {}", trashed.id.digest),
         format!("file        {}", file.display()),
-    ])
+    ])?;
+    there.map(|()| shown).map_err(Into::into)
 }
 
 /// What becomes of one message, in words.
@@ -194,5 +195,17 @@ fn bring_back(
             "removed once more since, which counts: {left}; `mailsync trash restore ID` brings it back"
         ));
     }
-    Ok(context.out.document(&TrashRestored::of(done, items)))
+    let shown = context.out.document(&TrashRestored::of(done, items));
+    if done.messages > 0 || failed || is_all(&options.selection) {
+        return Ok(shown);
+    }
+    let error = Error::failed("restoring from the trash: nothing of what was asked for has come back")
+        .advise("`mailsync trash list` shows what there is");
+    Output::complain(&error);
+    Err(Failure::Said(error.kind()))
+}
+
+/// Whether everything in the trash is meant.
+fn is_all(selection: &TrashSelection) -> bool {
+    selection.ids.is_none() && selection.folder.is_none() && selection.since.is_none() && selection.by.is_none()
 }

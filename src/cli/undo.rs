@@ -1,14 +1,15 @@
 //! `mailsync undo`
 
-use mailsync::error::Result;
+use mailsync::error::{Error, Result};
 use mailsync::replica::{Hook, Replica, UndoItem, UndoOptions};
 use mailsync::text::{plural, printable};
 
 use super::args::{Undo, dry_run};
 use super::context::Context;
 use super::document::past;
-use super::failure::CommandResult;
+use super::failure::{CommandResult, Failure};
 use super::hooks;
+use super::output::Output;
 use super::view::{complain_of, signed};
 
 pub fn run(context: &Context, args: Undo) -> CommandResult {
@@ -35,9 +36,7 @@ fn undo(context: &Context, replica: &Replica, options: &UndoOptions, dry: bool) 
     })?;
     context.say_notes(replica);
     let would = if dry { "would be " } else { "" };
-    if done.moved + done.flagged + done.left + done.gone == 0 {
-        context.out.say(format_args!("{} has moved and flagged nothing since then that could be taken back", done.by));
-    } else {
+    if done.moved + done.flagged > 0 {
         context.out.say(format_args!(
             "{would}taken back of what {} has done: {}, {}",
             done.by,
@@ -55,7 +54,17 @@ fn undo(context: &Context, replica: &Replica, options: &UndoOptions, dry: bool) 
         ));
     }
     let shown = context.out.document(&past::Undo::of(&done, items));
-    complain_of(&done.scan).map(|()| shown)
+    complain_of(&done.scan)?;
+    if done.moved + done.flagged > 0 {
+        return Ok(shown);
+    }
+    let error = Error::failed(format!(
+        "undoing what {} has done: it has moved and flagged nothing since then that could be taken back",
+        printable(&done.by)
+    ))
+    .advise("see what it did with `mailsync log --folder FOLDER`, or go further back with --since");
+    Output::complain(&error);
+    Err(Failure::Said(error.kind()))
 }
 
 /// What is taken back of one message, and what isn't.

@@ -1,9 +1,12 @@
 //! `mailsync update`: for each peer that the configuration tells how to reach, an export, a call, an import.
 
+use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
+
 use mailsync::error::{Error, ErrorKind};
 use mailsync::process::was_told_to_stop;
 use mailsync::replica::{CallOptions, Called, Hook, ImportOptions, ImportOutcome, Replica, ScanOptions};
-use mailsync::text::{bytes, plural, printable};
+use mailsync::text::{bytes, printable};
 
 use super::args::{Update, mass_add, mass_delete};
 use super::context::Context;
@@ -13,7 +16,7 @@ use super::failure::{CommandResult, Failure};
 use super::hooks;
 use super::job_runs::{JobRuns, run_jobs};
 use super::output::Output;
-use super::view::{complain_of, no_answer};
+use super::view::complain_of;
 use super::voices::Voices;
 
 /// The replicas that the configuration tells how to reach.
@@ -51,7 +54,10 @@ pub fn run(context: &Context, args: &Update) -> CommandResult {
     let Reachable { peers, silent, revoked } = if args.peers.is_empty() {
         Reachable::of(&replica)?
     } else {
-        Reachable { peers: args.peers.clone(), ..Reachable::default() }
+        // Whoever is named twice is called once.
+        let mut seen = BTreeSet::new();
+        let peers = args.peers.iter().filter(|peer| seen.insert(*peer)).cloned().collect();
+        Reachable { peers, ..Reachable::default() }
     };
     if peers.is_empty() && silent.is_empty() && revoked.is_empty() {
         return Err(Error::usage("updating: the configuration doesn't tell how to reach any peer")
@@ -77,7 +83,7 @@ pub fn run(context: &Context, args: &Update) -> CommandResult {
 fn exchange(context: &Context, replica: &Replica, args: &Update, peers: &[String]) -> CommandResult {
     let report = replica.scan(&ScanOptions::default())?;
     let options = CallOptions {
-        at_once: args.jobs,
+        at_once: NonZeroUsize::new(args.jobs).unwrap_or(NonZeroUsize::MIN),
         import: ImportOptions {
             mass_delete: mass_delete(args.allowed.allow_mass_delete),
             mass_add: mass_add(args.allowed.allow_mass_add),
@@ -143,8 +149,7 @@ fn summarise(context: &Context, one: &Called) {
         Some(imported) if imported.outcome.error().is_none() => {
             context.out.say(format_args!("{peer}: sent, and received {}{}", imported.changes, sizes(one)));
         }
-        Some(_) => context.out.say(format_args!("{peer}: sent; the answer could not be applied")),
-        None => context.out.say(no_answer(&peer)),
+        _ => context.out.say(format_args!("{peer}: sent; the answer could not be applied")),
     }
 }
 
@@ -153,6 +158,5 @@ fn sizes(one: &Called) -> String {
     let Some((sent, size)) = one.sent.as_ref().and_then(|sent| Some((sent, sent.file_bytes?))) else {
         return String::new();
     };
-    let (messages, mail) = (plural(sent.counts.messages, "message"), bytes(sent.bytes));
-    format!("; {} went there ({messages} of {mail}), {} came", bytes(size), bytes(one.received))
+    format!("; {} went there ({}), {} came", bytes(size), sent.contents_in_words(), bytes(one.received))
 }

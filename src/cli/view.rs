@@ -32,11 +32,6 @@ pub fn all_signed(flags: &[(Flag, bool)]) -> String {
     flags.iter().map(|(flag, on)| signed(flag, *on)).collect::<Vec<_>>().join(" ")
 }
 
-/// What there is to say where a call has brought no answer.
-pub fn no_answer(peer: &str) -> String {
-    format!("{peer}: sent; there was no answer; if its call runs `mailsync import` without --reply, add that")
-}
-
 /// Since when a replica is invited, and until when its answer is accepted.
 pub fn invited_since(replica: &Replica, invited: &Invited) -> String {
     let ends = if replica.has_expired(invited) { "expired" } else { "expires" };

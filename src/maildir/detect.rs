@@ -11,7 +11,7 @@ use super::keywords::FILE;
 use super::{Ignored, Layout, LayoutKind, NameEncoding, utf7};
 use crate::disk::{is_absent, leads_nowhere};
 use crate::error::{Error, Result, Scope};
-use crate::meter::Gauge;
+use crate::meter::{Gauge, Silent};
 use crate::text::plural;
 
 /// With this begin the names of what mailsync keeps in a mail root for itself.
@@ -163,11 +163,10 @@ fn is_utf7(dir: &Path) -> bool {
     dir.iter().flat_map(|part| part.as_bytes().split(|&c| c == b'.')).all(|part| utf7::decode(part).is_some())
 }
 
-/// The directories below the mail root in which there may be folders, relative to it.
+/// The directories below the mail root in which there may be folders, relative to it, sorted.
 fn directories_below(root: &Path, ignored: &Ignored, progress: &dyn Gauge) -> Result<Vec<PathBuf>> {
     let mut below = Vec::new();
-    for dir in directories(root, ignored) {
-        progress.advance(1);
+    for dir in directories(root, ignored, progress) {
         let (path, dir) = match dir {
             Ok(dir) => (dir.clone(), Ok(dir)),
             Err((path, error)) => (path, Err(error)),
@@ -201,17 +200,30 @@ fn is_sub(name: &OsStr) -> bool {
 }
 
 /// All directories below the mail root except those in which messages lie and those that are ignored; and what can't be
-/// looked at, with the reason.
+/// looked at, with the reason. Sorted.
 fn directories(
     root: &Path,
     ignored: &Ignored,
-) -> impl Iterator<Item = std::result::Result<PathBuf, (PathBuf, io::Error)>> {
-    let walk = WalkDir::new(root).min_depth(1).follow_links(true).sort_by_file_name();
+    progress: &dyn Gauge,
+) -> Vec<std::result::Result<PathBuf, (PathBuf, io::Error)>> {
+    // A walk that sorts reads every directory before it is asked whether to, and all names of messages with that.
+    let walk = WalkDir::new(root).min_depth(1).follow_links(true);
     let walk = walk.into_iter().filter_entry(move |item| {
         let is_ignored = || item.path().strip_prefix(root).is_ok_and(|dir| ignored.has(dir, None));
         item.file_type().is_dir() && !is_sub(item.file_name()) && !is_ignored()
     });
-    walk.map(|item| item.map(walkdir::DirEntry::into_path).map_err(|error| unseen(root, error)))
+    let mut found: Vec<_> = walk
+        .inspect(|_| progress.advance(1))
+        .map(|item| item.map(walkdir::DirEntry::into_path).map_err(|error| unseen(root, error)))
+        .collect();
+    found.sort_unstable_by(|one, other| path_of(one).cmp(path_of(other)));
+    found
+}
+
+fn path_of(found: &std::result::Result<PathBuf, (PathBuf, io::Error)>) -> &Path {
+    match found {
+        Ok(path) | Err((path, _)) => path,
+    }
 }
 
 /// The path that can't be looked at, and why. A link in a circle is one of a place.
@@ -225,7 +237,7 @@ pub fn tmp_dirs(
     root: &Path,
     ignored: &Ignored,
 ) -> impl Iterator<Item = std::result::Result<PathBuf, (PathBuf, io::Error)>> {
-    std::iter::once(Ok(root.to_owned())).chain(directories(root, ignored)).filter_map(|dir| {
+    std::iter::once(Ok(root.to_owned())).chain(directories(root, ignored, &Silent)).filter_map(|dir| {
         let tmp = match dir {
             Ok(dir) => dir.join("tmp"),
             Err(unseen) => return Some(Err(unseen)),
@@ -357,6 +369,26 @@ mod tests {
         assert!(found.empty && found.folders == 0);
         let found = detect(root(&["notes/tmp"]).path(), None);
         assert!(!found.empty && found.folders == 0);
+    }
+
+    /// Whether the file system of a directory records no times of reading.
+    fn is_without_times(dir: &Path) -> bool {
+        let options = rustix::fs::statvfs(dir).unwrap().f_flag;
+        options.intersects(rustix::fs::StatVfsMountFlags::NOATIME | rustix::fs::StatVfsMountFlags::NODIRATIME)
+    }
+
+    #[test]
+    fn the_names_of_messages_are_not_read() {
+        let root = root(&["new", "a/cur"]);
+        fs::write(root.path().join("a/cur/1:2,"), "").unwrap();
+        let access = |dir: &str| fs::metadata(root.path().join(dir)).unwrap().accessed().unwrap();
+        let before = ["a", "a/cur"].map(access);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        detect(root.path(), None);
+        let after = ["a", "a/cur"].map(access);
+        // Where nobody records when a directory was read, nothing can be told.
+        assert!(before[1] == after[1], "{before:?} {after:?}");
+        assert!(before[0] != after[0] || is_without_times(root.path()), "{before:?} {after:?}");
     }
 
     #[test]

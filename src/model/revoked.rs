@@ -26,6 +26,18 @@ pub struct Revoked<'a, I> {
     /// Whether the replica that says so is neither this one nor a peer. Whoever was revoked can make as many of such as it
     /// likes.
     pub by_stranger: bool,
+    /// The replica whose bundle has brought it, by the key that it has now as far as that is believed.
+    pub brought_by: Option<I>,
+}
+
+impl<I: Copy> Revoked<'_, I> {
+    /// Those who answer for it, each with the time at which it can have said it at the latest: its maker and, if that is a
+    /// stranger, whoever has brought it. A thief can make a stranger say what nobody would take from it.
+    fn answer_for(&self) -> impl Iterator<Item = (I, u64)> {
+        let maker = (self.by, self.said.at.max(self.heard));
+        let brought_by = self.brought_by.filter(|_| self.by_stranger).map(|by| (by, self.heard));
+        std::iter::once(maker).chain(brought_by)
+    }
 }
 
 /// Which keys are said to follow which ones, by statements that both have signed. So what holds of a key holds of each that
@@ -58,7 +70,7 @@ struct Weighed<'a, 'b, I> {
     all: &'a [Revoked<'b, I>],
     /// What each key that says something, or of which it is said, stands for: itself and those that follow it.
     covered: BTreeMap<I, BTreeSet<I>>,
-    /// Of each maker the places of those that cover it and stand.
+    /// Of each that answers for one the places of those that cover it and stand.
     covering: BTreeMap<I, Vec<usize>>,
 }
 
@@ -66,7 +78,8 @@ impl<'a, 'b, I: Copy + Ord> Weighed<'a, 'b, I> {
     fn new(all: &'a [Revoked<'b, I>], stands: impl Fn(&Revoked<'_, I>) -> bool, successors: &Successors<I>) -> Self {
         let covered: BTreeMap<_, _> =
             all.iter().flat_map(|one| [one.who, one.by]).map(|key| (key, successors.from(key))).collect();
-        let mut covering: BTreeMap<I, Vec<usize>> = all.iter().map(|one| (one.by, Vec::new())).collect();
+        let mut covering: BTreeMap<I, Vec<usize>> =
+            all.iter().flat_map(Revoked::answer_for).map(|(by, _)| (by, Vec::new())).collect();
         for (n, one) in all.iter().enumerate().filter(|(_, one)| stands(one) && !one.by_stranger) {
             for key in &covered[&one.who] {
                 if let Some(covering) = covering.get_mut(key) {
@@ -84,16 +97,19 @@ impl<'a, 'b, I: Copy + Ord> Weighed<'a, 'b, I> {
     /// The places of those that make this one void if they count.
     fn against(&self, other: usize) -> impl Iterator<Item = usize> {
         let other = &self.all[other];
-        self.covering[&other.by].iter().copied().filter(move |&first| self.makes_void(&self.all[first], other))
+        other.answer_for().flat_map(move |(by, at)| {
+            let covering = self.covering[&by].iter().copied();
+            covering.filter(move |&first| self.makes_void(&self.all[first], other, at))
+        })
     }
 
-    /// Whether the first one, which covers the maker of the other one, makes that worth nothing if it counts: its maker was
+    /// Whether the first one, which covers who answers for the other one, makes that worth nothing if it counts: its maker was
     /// not to be trusted any more when it made it, or can have made it then and dated it back: nobody here had heard it by that
     /// time. What a replica says of one that has revoked it is no answer to that: of two that revoke each other nobody but
     /// a person can tell which is right. Nor is it one if the same hands say it with another key, or with one that nobody knows.
-    fn makes_void(&self, first: &Revoked<'_, I>, other: &Revoked<'_, I>) -> bool {
+    fn makes_void(&self, first: &Revoked<'_, I>, other: &Revoked<'_, I>, at: u64) -> bool {
         let is_answer = || self.has(&other.who, &first.by) || self.has(&first.by, &other.who);
-        !other.here && first.since <= other.said.at.max(other.heard) && (first.here || !is_answer())
+        !other.here && first.since <= at && (first.here || !is_answer())
     }
 }
 
@@ -176,7 +192,11 @@ mod tests {
     fn said(by: char, who: char, since: u64, at: u64) -> Revoked<'static, char> {
         let by_stranger = by.is_ascii_uppercase();
         let said = SaidOfReplica { at, signed: "" };
-        Revoked { who, by, since, said, heard: at, here: by == 'm', overruled: false, by_stranger }
+        Revoked { who, by, since, said, heard: at, here: by == 'm', overruled: false, by_stranger, brought_by: None }
+    }
+
+    fn brought(by: char, revoked: Revoked<'static, char>) -> Revoked<'static, char> {
+        Revoked { brought_by: Some(by), ..revoked }
     }
 
     fn heard(heard: u64, revoked: Revoked<'static, char>) -> Revoked<'static, char> {
@@ -221,6 +241,26 @@ mod tests {
                     (heard(7, said('m', 'b', 1, 4)), true),
                     (said('m', 'a', 1, 9), true),
                 ],
+            ),
+            (
+                "by a stranger, whom one has brought that was revoked by then",
+                vec![(said('a', 'x', 5, 9), true), (brought('x', heard(6, said('Z', 'b', 1, 2))), false)],
+            ),
+            (
+                "by a stranger, whom it had brought before",
+                vec![(said('a', 'x', 5, 9), true), (brought('x', heard(4, said('Z', 'b', 1, 2))), true)],
+            ),
+            (
+                "by a stranger whom somebody else has brought",
+                vec![(said('a', 'x', 5, 9), true), (brought('c', heard(6, said('Z', 'b', 1, 2))), true)],
+            ),
+            (
+                "by a stranger about one who has revoked the one that has brought it",
+                vec![(said('a', 'x', 5, 9), true), (brought('x', heard(6, said('Z', 'a', 1, 2))), true)],
+            ),
+            (
+                "by somebody known, whom a revoked one has brought",
+                vec![(said('a', 'x', 5, 9), true), (brought('x', heard(6, said('c', 'b', 1, 2))), true)],
             ),
             (
                 "each other, one of them as if long ago and heard later",
@@ -361,7 +401,7 @@ mod tests {
     /// The key by which everybody has made the stolen machine known, and the keys of an honest one: the second follows the first.
     const STOLEN: usize = 0;
     const HONEST: [usize; 2] = [1000, 1001];
-    const MOST: usize = 8;
+    const MOST: usize = 4;
 
     /// Keys that a thief has made of the stolen one, at both ends, as pairs of a key and the one that follows it.
     fn forks(dice: &mut Dice) -> Vec<(usize, usize)> {
@@ -437,7 +477,17 @@ mod tests {
 
     fn said_by_number(who: usize) -> Revoked<'static, usize> {
         let said = SaidOfReplica { at: 9, signed: "" };
-        Revoked { who, by: 2000, since: 5, said, heard: 9, here: false, overruled: false, by_stranger: false }
+        Revoked {
+            who,
+            by: 2000,
+            since: 5,
+            said,
+            heard: 9,
+            here: false,
+            overruled: false,
+            by_stranger: false,
+            brought_by: None,
+        }
     }
 
     #[test]

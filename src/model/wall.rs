@@ -56,6 +56,32 @@ impl WallClock {
         Self(done).is_set() && done <= self.0.saturating_add(Self::MOST_AHEAD)
     }
 
+    /// By how much this clock may go on from one command to the next, in milliseconds, before somebody may have set it wrong: two
+    /// weeks. A machine can be off for longer, too.
+    pub const MOST_ON: u64 = 14 * DAY;
+
+    /// Since when nobody knows how much time has passed: this clock has gone on by more than two weeks since it was looked at
+    /// last. That was at `last`; `doubted` is the answer of then. A clock that is set back to that time is right
+    /// again.
+    pub fn doubt(self, doubted: Option<u64>, last: Option<u64>) -> Option<u64> {
+        let has_gone_on = |from: &u64| Self(*from).is_set() && self.0 > from.saturating_add(Self::MOST_ON);
+        doubted.filter(has_gone_on).or(last.filter(has_gone_on))
+    }
+
+    /// Whether another machine's clock, which said this just now or before, shows that this one is right.
+    pub fn is_confirmed_by(self, made: u64) -> bool {
+        self.0.abs_diff(made) <= Self::MOST_AHEAD
+    }
+
+    /// Whether what a bundle has shown of another machine's clock, when this one said `heard`, can still be so: this one may have
+    /// been set meanwhile.
+    pub fn may_still_differ(self, skew: Skew, heard: u64) -> bool {
+        match skew {
+            Skew::Ahead(by) => self.0 < heard.saturating_add(by),
+            Skew::Behind(_) => !self.is_before(heard),
+        }
+    }
+
     /// What a bundle that was made at `made` (by its sender's clock) and received now shows of the sender's clock.
     /// `mine` is the newest clock of this replica's own that the sender knew of then; zero if none. A bundle can take
     /// any time on its way: that it is old tells nothing, unless it tells of something that was done here later by this
@@ -120,6 +146,40 @@ mod tests {
     fn a_date_that_this_machine_has_written_lies_between_the_programs_own_and_now() {
         for (done, can_be) in [(0, false), (WallClock::PROGRAM.0, true), (NOW.0, true), (NOW.0 + DAY + 1, false)] {
             assert_eq!(NOW.can_date(done), can_be, "{done}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_goes_on_by_weeks_is_in_doubt_until_it_is_set_back() {
+        let ago = |days: u64| Some(NOW.0 - days * DAY);
+        for (case, doubted, last, doubt) in [
+            ("nothing was ever done here", None, None, None),
+            ("two weeks off", None, ago(14), None),
+            ("three weeks", None, ago(21), ago(21)),
+            ("it was in doubt then, and something was done", ago(21), ago(0), ago(21)),
+            ("twice", ago(40), ago(20), ago(40)),
+            ("it was set back", ago(3), ago(0), None),
+            ("a command by a clock that was ahead", None, Some(NOW.0 + 30 * DAY), None),
+            ("there was no clock then", None, Some(1000), None),
+        ] {
+            assert_eq!(NOW.doubt(doubted, last), doubt, "{case}");
+        }
+        for (made, confirms) in [(NOW.0, true), (NOW.0 - DAY, true), (NOW.0 + DAY, true), (NOW.0 - 2 * DAY, false)] {
+            assert_eq!(NOW.is_confirmed_by(made), confirms, "{made}");
+        }
+    }
+
+    #[test]
+    fn what_was_seen_of_another_clock_is_not_held_against_this_one_when_it_was_set() {
+        let (ahead, behind) = (Skew::Ahead(20 * DAY), Skew::Behind(20 * DAY));
+        for (skew, heard, may_be) in [
+            (behind, NOW.0, true),
+            (behind, NOW.0 - 100 * DAY, true),
+            (behind, NOW.0 + 20 * DAY, false),
+            (ahead, NOW.0, true),
+            (ahead, NOW.0 - 20 * DAY, false),
+        ] {
+            assert_eq!(NOW.may_still_differ(skew, heard), may_be, "{skew:?} {heard}");
         }
     }
 

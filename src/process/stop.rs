@@ -1,20 +1,27 @@
-//! Whether mailsync is told to stop, by a signal, while something else runs for it.
+//! Whether mailsync is told to stop, by a signal: what it says then, and what is finished first.
+//!
+//! A thread waits for the signals. Left to itself it says that mailsync was interrupted, and has the signal do what it always
+//! does. As long as somebody listens, as a program runs or a person is asked, the signal is theirs.
 
-use std::io::{self, Read};
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process_group};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::{flag, low_level};
 
-static STOP: OnceLock<Option<Stop>> = OnceLock::new();
+static STOP: OnceLock<Option<Arc<Stop>>> = OnceLock::new();
+/// What is said when a signal ends mailsync.
+static LAST_WORDS: OnceLock<String> = OnceLock::new();
 
 /// Whether mailsync was told to stop while a program ran: that was ended, and nothing more is to be begun. Or while what is
 /// under way is finished first, as [`finish_before_stopping`] has it.
 pub fn was_told_to_stop() -> bool {
-    STOP.get().and_then(Option::as_ref).is_some_and(Stop::was_told)
+    STOP.get().and_then(Option::as_ref).is_some_and(|stop| stop.was_told())
 }
 
 /// Lets a file that grows beyond what `ulimit -f` allows be an error of whoever writes it. Without this the process
@@ -26,6 +33,31 @@ pub fn outlive_large_files() -> io::Result<()> {
     flag::register(SIGXFSZ, Arc::default()).map(drop)
 }
 
+/// From here on this line is written to standard error when a signal ends mailsync. If the system doesn't let it, signals end it
+/// without a word.
+pub fn say_when_interrupted(line: &str) {
+    let _ = LAST_WORDS.set(line.to_owned());
+    Stop::get();
+}
+
+/// Ends the process by a signal that it has got, as the signal would have done by itself.
+///
+/// # Errors
+/// The system doesn't let it.
+pub fn end_by(signal: i32) -> io::Result<()> {
+    if let Some(line) = LAST_WORDS.get() {
+        let stderr = io::stderr();
+        let mut ready = [PollFd::new(&stderr, PollFlags::OUT)];
+        // Who doesn't read must not keep it from ending, and nor must a thread that is just writing.
+        if poll(&mut ready, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0) {
+            // What a terminal shows of a bar, and of the key that was pressed, is wiped out.
+            let begin = if stderr.is_terminal() { "\r\u{1b}[K" } else { "" };
+            let _ = rustix::io::write(stderr.as_fd(), format!("{begin}{line}\n").as_bytes());
+        }
+    }
+    low_level::emulate_default_handler(signal)
+}
+
 /// From here on a signal that tells mailsync to stop only says so: `wake` is called, and what is under way can be finished.
 /// The next signal does what it always does. Signals that whoever has started mailsync lets it ignore, as nohup does, stay
 /// ignored.
@@ -33,77 +65,109 @@ pub fn outlive_large_files() -> io::Result<()> {
 /// # Errors
 /// The system doesn't let it: the signals do what they always do.
 pub fn finish_before_stopping(wake: impl Fn() + Send + 'static) -> io::Result<()> {
-    let listening = Listening::begin().ok_or_else(|| io::Error::other("signals can't be listened to"))?;
-    let (mut told, tell) = UnixStream::pair()?;
-    std::thread::Builder::new().spawn(move || {
-        // The other end is never closed.
-        while told.read(&mut [0]).is_ok_and(|n| n > 0) {
-            wake();
-        }
-    })?;
-    for signal in heeded() {
-        low_level::pipe::register(signal, tell.try_clone()?)?;
-        // Behind all others: the first signal finds it unset.
-        flag::register(signal, Arc::clone(&listening.0.insists))?;
-    }
-    // It listens until its end.
-    std::mem::forget(listening);
+    let stop = Stop::get().ok_or_else(|| io::Error::other("signals can't be listened to"))?;
+    stop.care().wake = Some(Box::new(wake));
     Ok(())
 }
 
-/// Whether mailsync is told to stop while programs run: then these must not run on by themselves, without a limit. At
-/// all other times the signals do what they always do.
-#[derive(Debug)]
+/// Whether mailsync is told to stop.
 struct Stop {
     told: Arc<AtomicBool>,
-    nothing_runs: Arc<AtomicBool>,
-    /// How many programs run.
-    running: Mutex<usize>,
-    /// Whether mailsync, which finishes first, was told once already.
-    insists: Arc<AtomicBool>,
+    care: Mutex<Care>,
+}
+
+/// Who takes care of a signal.
+#[derive(Default)]
+struct Care {
+    /// How many programs run, or persons are asked.
+    listening: usize,
+    /// Whether one of them was told, and its end has come before the thread has seen the signal.
+    was_heard: bool,
+    /// Called at the first signal, where what is under way is finished first.
+    wake: Option<Box<dyn Fn() + Send>>,
+    /// Whether the thread has seen a signal.
+    is_seen: bool,
 }
 
 impl Stop {
-    fn running(&self) -> MutexGuard<'_, usize> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Begins to wait for the signals, once. `None` if the system doesn't let it: then they do what they always do.
+    fn get() -> Option<&'static Self> {
+        let stop = STOP.get_or_init(|| {
+            let mut waiting = Vec::new();
+            let mut registered = Vec::new();
+            for signal in heeded() {
+                let (hear, tell) = UnixStream::pair().ok()?;
+                waiting.push((signal, hear));
+                registered.push((signal, tell));
+            }
+            let stop = Arc::new(Self { told: Arc::default(), care: Mutex::default() });
+            let theirs = Arc::clone(&stop);
+            std::thread::Builder::new().spawn(move || theirs.wait(&waiting)).ok()?;
+            for (signal, tell) in registered {
+                flag::register(signal, Arc::clone(&stop.told)).ok()?;
+                low_level::pipe::register(signal, tell).ok()?;
+            }
+            Some(stop)
+        });
+        stop.as_deref()
+    }
+
+    fn care(&self) -> MutexGuard<'_, Care> {
+        self.care.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn was_told(&self) -> bool {
         self.told.load(Ordering::SeqCst)
     }
+
+    /// Whether a signal that has come is to end the process.
+    fn ends(&self) -> bool {
+        let mut care = self.care();
+        let (is_first, was_heard) = (!care.is_seen, std::mem::take(&mut care.was_heard));
+        care.is_seen = true;
+        match &care.wake {
+            Some(wake) if is_first => {
+                wake();
+                false
+            }
+            Some(_) => true,
+            None => care.listening == 0 && !was_heard,
+        }
+    }
+
+    /// Waits for signals, for ever.
+    fn wait(&self, waiting: &[(i32, UnixStream)]) {
+        loop {
+            let mut ready: Vec<PollFd<'_>> = waiting.iter().map(|(_, hear)| PollFd::new(hear, PollFlags::IN)).collect();
+            match poll(&mut ready, None) {
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(_) => return,
+                Ok(_) => {}
+            }
+            for ((signal, hear), _) in waiting.iter().zip(&ready).filter(|(_, ready)| !ready.revents().is_empty()) {
+                let read = rustix::io::read(hear, &mut [0_u8; 1]);
+                if read.is_ok_and(|n| n > 0) && self.ends() {
+                    // If it fails, the next signal tries again.
+                    let _ = end_by(*signal);
+                }
+            }
+        }
+    }
 }
 
-/// Listens for the signals that tell mailsync to stop, while a program runs. When the last one is dropped, they do what
-/// they always do.
-#[derive(Debug)]
-pub(super) struct Listening(&'static Stop);
+/// Listens for the signals that tell mailsync to stop, while a program runs or a person is asked. When the last one is dropped,
+/// they do what they always do.
+pub struct Listening(&'static Stop);
 
 impl Listening {
     /// Begins to listen. `None` if the system doesn't let it: then the signals do what they always do.
     pub fn begin() -> Option<Self> {
-        let stop = STOP.get_or_init(|| {
-            let stop = Stop {
-                told: Arc::default(),
-                nothing_runs: Arc::new(AtomicBool::new(true)),
-                running: Mutex::default(),
-                insists: Arc::default(),
-            };
-            for signal in heeded() {
-                // In this order: told by the last, it does what the signal always does only if it was nothing to those
-                // before.
-                flag::register_conditional_default(signal, Arc::clone(&stop.insists)).ok()?;
-                flag::register_conditional_default(signal, Arc::clone(&stop.nothing_runs)).ok()?;
-                flag::register(signal, Arc::clone(&stop.told)).ok()?;
-            }
-            Some(stop)
-        });
-        let stop = stop.as_ref()?;
-        let mut running = stop.running();
-        *running += 1;
-        stop.nothing_runs.store(false, Ordering::SeqCst);
+        let stop = Stop::get()?;
+        stop.care().listening += 1;
         Some(Self(stop))
     }
 
+    /// Whether mailsync was told to stop.
     pub fn was_told(&self) -> bool {
         self.0.was_told()
     }
@@ -111,9 +175,9 @@ impl Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        let mut running = self.0.running();
-        *running -= 1;
-        self.0.nothing_runs.store(*running == 0, Ordering::SeqCst);
+        let mut care = self.0.care();
+        care.listening -= 1;
+        care.was_heard |= self.0.was_told() && !care.is_seen;
     }
 }
 

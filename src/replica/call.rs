@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
+use std::process::ExitStatus;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::import::{Arrived, keeping};
 use super::{ExportOptions, Exported, ImportOptions, ImportOutcome, Imported, Replica};
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::{Conversation, Heard, converse, was_told_to_stop};
-use crate::text::printable;
+use crate::text::{beginning, printable};
 
 /// With this status ssh ends when it has no connection, and otherwise with that of the program on the other side. See
 /// EXIT STATUS in ssh(1). Mailsync itself never ends with it.
@@ -182,19 +183,13 @@ impl Replica {
     /// The program couldn't be run, was silent for too long or ended with a failure, or this machine fails.
     fn end_call(&self, ended: Ended<'_>, options: &ImportOptions, called: &mut Called) -> Result<()> {
         let Ended { call: Call { peer, program, timeout, packed, beside, .. }, talked } = ended;
-        let (program, about) = (&program[0], answer_from(peer));
+        let (call, program, about) = (program, &program[0], answer_from(peer));
         beside.notes.take().into_iter().for_each(|note| self.note(note));
         let (heard, answer) = talked?;
-        let status = match heard {
-            Ok(Heard::Ended(status, all_was_read)) => {
-                if all_was_read && status.success() {
-                    self.record_handed_over(&packed)?;
-                    called.sent = Some(packed.exported);
-                }
-                Some(status)
-            }
+        let (status, all_was_read) = match heard {
+            Ok(Heard::Ended(status, all_was_read)) => (Some(status), all_was_read),
             // Its import tells what is wrong with it.
-            Ok(Heard::Unwanted) => None,
+            Ok(Heard::Unwanted) => (None, false),
             Ok(Heard::Stopped) => return Err(stopped()),
             Ok(Heard::Silent) => {
                 let what = format!("{program} was ended: for {timeout} nothing went to it or came from it");
@@ -212,21 +207,14 @@ impl Replica {
         let mut answer = answer?;
         let silent = answer.is_silent().map_err(|error| keeping(&self.home, &about, &error))?;
         if !silent {
+            if all_was_read && status.is_some_and(|status| status.success()) {
+                self.record_handed_over(&packed)?;
+                called.sent = Some(packed.exported);
+            }
             called.received = answer.size();
             self.import_arrived(&mut answer, options, |one| called.imported.push(one))?;
         }
-        let what = match status {
-            Some(status) if status.success() => return Ok(()),
-            Some(status) if silent && status.code() == Some(NO_CONNECTION) => {
-                let what = format!("it could not be reached: {program} has ended with {status}, and nothing was heard");
-                return Err(Error::new(ErrorKind::Unreachable, what).advise(
-                    "see what it said above, and run this again when the peer can be reached; nothing is lost",
-                ));
-            }
-            Some(status) => format!("{program} has ended with {status}"),
-            None => format!("{program} was ended: its answer is no bundle from there on"),
-        };
-        Err(Error::failed(what).advise("see what it said above, then run this again; nothing is lost"))
+        how_it_ended(peer, call, status, silent)
     }
 
     /// A replica that was invited and has not answered is not called: its key isn't known, so a bundle for it could not
@@ -287,6 +275,56 @@ impl<'r> Call<'r> {
             Ok((talk.join().expect("a conversation does not panic"), answer))
         })
     }
+}
+
+/// What a call has come to whose answer was taken; it was `silent` if nothing came. The status of a program that had to be ended
+/// isn't known.
+///
+/// # Errors
+/// The program has failed, or nothing came: whoever imports a bundle there has written an answer. With the statuses by which
+/// mailsync says why it didn't take a bundle, that is the kind of the error.
+fn how_it_ended(peer: &str, call: &[String], status: Option<ExitStatus>, silent: bool) -> Result<()> {
+    let program = &call[0];
+    let Some(status) = status else {
+        return Err(Error::failed(format!("{program} was ended: its answer is no bundle from there on")).advise(AGAIN));
+    };
+    let ended = format!("{program} has ended with {status}");
+    if status.success() {
+        return if silent { Err(no_answer(peer, call, status)) } else { Ok(()) };
+    }
+    let kind_of = |kind: ErrorKind| status.code() == Some(i32::from(kind.exit_code()));
+    Err(if silent && status.code() == Some(NO_CONNECTION) {
+        Error::new(ErrorKind::Unreachable, format!("it could not be reached: {ended}, and nothing was heard"))
+            .advise("see what it said above, and run this again when the peer can be reached; nothing is lost")
+    } else if kind_of(ErrorKind::NotYet) {
+        Error::new(ErrorKind::NotYet, format!("{ended}: the bundle can't be applied there yet")).advise(
+            "see what it said above: if a bundle is missing there, its answer has told so, and the next update brings what is missing; \
+             if a clock is wrong, set it; nothing is lost",
+        )
+    } else if kind_of(ErrorKind::Rejected) {
+        Error::new(ErrorKind::Rejected, format!("{ended}: the bundle was not accepted there")).advise(
+            "see what it said above, and mend that there: until then it will say the same again; nothing is lost",
+        )
+    } else if kind_of(ErrorKind::Refused) {
+        Error::new(ErrorKind::Refused, format!("{ended}: it was refused there for safety")).advise(
+            "see what it said above, and decide on that machine: until then it will say the same again; nothing is lost",
+        )
+    } else {
+        Error::failed(ended).advise(AGAIN)
+    })
+}
+
+/// So much of a call is shown, in characters.
+const SHOWN: usize = 200;
+/// What is to be done about a program that has failed.
+const AGAIN: &str = "see what it said above, then run this again; nothing is lost";
+
+fn no_answer(peer: &str, call: &[String], status: ExitStatus) -> Error {
+    let ran = beginning(&call.join(" "), SHOWN);
+    Error::failed(format!("there was no answer: `{ran}` has ended with {status}, and nothing came from it")).advise(format!(
+        "if the call of [peer.{peer}] in config.toml runs `mailsync import` without --reply, add that; it must reach a mailsync that \
+         reads the bundle and writes an answer; nothing is lost"
+    ))
 }
 
 /// What its answer is called.

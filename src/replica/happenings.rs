@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::message::FileKind;
 use crate::model::{Digest, FolderName, Stamp};
 use crate::state::{EventFilter, EventKind, MessageEvent, TrashFilter};
+use crate::text::did_you_mean;
 
 /// The number of something in the trash has fewer digits; a digest that is cut has at least so many.
 pub(super) const DIGITS: usize = 8;
@@ -77,7 +78,14 @@ impl Replica {
             return Ok(());
         }
         Err(Error::usage(format!("looking for the folder {folder}: there is none, and none is remembered"))
-            .advise("name folders as `mailsync status` lists them"))
+            .advise(self.how_folders_are_named(folder.as_str())))
+    }
+
+    /// How to name folders, for a person who has named one that isn't there.
+    pub(super) fn how_folders_are_named(&self, typed: &str) -> String {
+        let rows = self.state.all_folders();
+        let meant = did_you_mean(typed, rows.iter().map(|row| row.name.as_str()));
+        format!("{meant}name folders as `mailsync status` lists them")
     }
 
     /// Where a message is, and since when: that is known even if the history doesn't go back so far.
@@ -123,10 +131,10 @@ impl Replica {
     /// The message whose digest begins so.
     pub(super) fn message_that_begins(&self, name: &str) -> Result<Digest> {
         let nothing = |why: &str| {
-            Error::usage(format!("finding the message {name}: {why}")).advise(
-                "name folders as `mailsync status` lists them, and messages as `mailsync restore --all --dry-run` or \
-                 `mailsync log --removed` does",
-            )
+            Error::usage(format!("finding the message {name}: {why}")).advise(format!(
+                "{}, and messages as `mailsync restore --all --dry-run` or `mailsync log --removed` does",
+                self.how_folders_are_named(name)
+            ))
         };
         if !begins_digest(name) {
             return Err(nothing("there is no such folder, and it is not how a digest begins"));

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::maildir::{Detected, LayoutKind, OWN, Separator};
 use crate::text::plural;
 
-/// Whether a directory is taken for a mail root although something speaks against that.
+/// Whether something is done although something speaks against it: a directory is taken for a mail root, or a clock is believed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Doubts {
     /// No: then the person is told what it is.

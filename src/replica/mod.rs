@@ -66,7 +66,8 @@ pub use happenings::{HistoryOptions, Origins};
 pub use home::Home;
 pub use hooks::Hook;
 pub use import::{
-    Arrived, Changes, ImportOptions, ImportOutcome, Imported, Reception, Refusal, Sender, is_called_a_bundle,
+    Arrived, Changes, Foreseen, ImportOptions, ImportOutcome, Imported, Lying, Reception, Refusal, Sender,
+    is_called_a_bundle,
 };
 pub use init::InitOptions;
 pub use jobs::{JobReportBody, JobResult, JobRun, JobStanding};

@@ -8,7 +8,7 @@ use crate::bundle::PublicKey;
 use crate::config::check_name;
 use crate::error::{Error, Result};
 use crate::state::{Action, Invited, Peer, Spent};
-use crate::text::printable;
+use crate::text::{did_you_mean, printable};
 
 impl Replica {
     /// All peers, sorted by name.
@@ -187,9 +187,14 @@ impl Replica {
         let advice = if names.is_empty() {
             String::from("there is none yet; make one known with `mailsync peer add NAME --key KEY`")
         } else {
-            format!("the peers are: {}", names.join(", "))
+            let meant = did_you_mean(name, names.iter().map(String::as_str));
+            format!("{meant}the peers are: {}", names.join(", "))
         };
-        Error::usage(format!("there is no peer called {name}")).advise(advice)
+        let what = match name {
+            "" => String::from("looking for a peer: the name is empty"),
+            name => format!("there is no peer called {name}"),
+        };
+        Error::usage(what).advise(advice)
     }
 
     pub(super) fn check_name_is_free(&self, name: &str) -> Result<()> {

@@ -1,12 +1,12 @@
 //! `purge`: forgets things that nobody needs any more.
 
-use super::Replica;
 use super::tally::Tally;
+use super::{Doubts, Replica};
 use crate::disk::remove_if_there;
 use crate::error::{Error, Result};
 use crate::model::{Knowledge, PassesOver, Stamp, WallClock, purgeable_folder, purgeable_here};
 use crate::state::{Action, EntryKey};
-use crate::text::plural;
+use crate::text::{bytes, local_time, plural};
 
 /// This many rows are looked at in one go.
 const BATCH: u32 = 512;
@@ -35,22 +35,30 @@ impl Replica {
     /// Forgets tombstones and folders that were removed, as far as every peer has shown to know of it, what has been in
     /// the trash for long enough and has no tombstone any more, jobs that have been finished for long enough and of
     /// which every peer has heard, jobs that don't concern this replica any more, and old history. The days are the
-    /// configuration's.
-    pub fn purge(&self) -> Result<Purged> {
+    /// configuration's. As long as nobody knows what time it is, nothing goes by its age; `doubts` says whether a person has
+    /// looked at a clock that is in doubt.
+    ///
+    /// # Errors
+    /// The state or the disk can't be read or written.
+    pub fn purge(&self, doubts: Doubts) -> Result<Purged> {
         let mut purged = Purged::default();
         self.purge_tombstones(&mut purged)?;
         let wall = self.wall_clock();
-        if wall.is_set() {
-            self.mend_dates(wall)?;
-            self.purge_trash(&mut purged)?;
-            self.purge_jobs(&mut purged)?;
-        } else {
-            self.note(
-                "the clock of this machine says a time when there was no mailsync yet: nothing is purged by its age until it is set",
-            );
+        let wrong = self.what_forbids_ages(wall, doubts)?;
+        match &wrong {
+            None => {
+                self.mend_dates(wall)?;
+                self.purge_trash(&mut purged)?;
+                self.purge_jobs(&mut purged)?;
+            }
+            Some(words) => self.note(words),
         }
         let tx = self.begin()?;
-        if wall.is_set() {
+        if wrong.is_none() {
+            // By now a person has said so.
+            if self.clock_doubt()?.is_some() {
+                tx.confirm_clock(wall.0)?;
+            }
             let before = wall.0.saturating_sub(u64::from(self.config.history_days) * DAY);
             purged.history = tx.purge_history(before)? + tx.purge_happenings(before)?;
         }
@@ -59,6 +67,39 @@ impl Replica {
         }
         tx.commit()?;
         Ok(purged)
+    }
+
+    /// Why nothing may be taken for old by this clock, if that is so: there is none, it has gone on by weeks since it was
+    /// looked at last, or it is ahead of those of all peers.
+    fn what_forbids_ages(&self, wall: WallClock, doubts: Doubts) -> Result<Option<String>> {
+        const NOTHING: &str = "nothing is purged by its age";
+        if !wall.is_set() {
+            return Ok(Some(format!(
+                "the clock of this machine says a time when there was no mailsync yet: {NOTHING} until it is set"
+            )));
+        }
+        if doubts == Doubts::Overrule {
+            return Ok(None);
+        }
+        let forced = "if it is right, run `mailsync purge --anyway`";
+        let doubt = self.clock_doubt()?;
+        if let Some(since) = doubt {
+            if doubt != self.state.clock_doubted()? {
+                let tx = self.begin()?;
+                tx.set_clock_doubted(doubt)?;
+                tx.commit()?;
+            }
+            let days = plural((wall.0 - since) / DAY, "day");
+            return Ok(Some(format!(
+                "the clock of this machine has gone on by {days} since {}, when the mail was scanned last: {NOTHING} until a peer's bundle shows that it is right; set it if it is wrong; {forced}",
+                local_time(since)
+            )));
+        }
+        Ok(self.ahead_of_all_peers()?.then(|| {
+            format!(
+                "the clock of this machine is ahead of that of every peer: {NOTHING}; set it if it is wrong; {forced}"
+            )
+        }))
     }
 
     /// What was dated by a clock that was wrong counts as done today: so it is neither purged at once, nor kept for
@@ -194,13 +235,20 @@ impl std::fmt::Display for Purged {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{}, {} in the trash ({}), {}, {} of history",
-            plural(self.tombstones, "tombstone"),
+            "{} that every peer knows of ({} still needed)",
+            plural(self.tombstones, "removal"),
+            self.tombstones_kept
+        )?;
+        if self.folders > 0 {
+            write!(f, ", {}", plural(self.folders, "removed folder"))?;
+        }
+        write!(
+            f,
+            ", {} in the trash ({}), {}, {} of history",
             plural(self.trashed, "message"),
-            plural(self.trashed_bytes, "byte"),
+            bytes(self.trashed_bytes),
             plural(self.jobs, "job"),
             plural(self.history, "line")
-        )?;
-        if self.folders > 0 { write!(f, ", {}", plural(self.folders, "removed folder")) } else { Ok(()) }
+        )
     }
 }

@@ -1,16 +1,18 @@
 //! `restore`: mail that vanished here is forgotten to have vanished, and got back: from this machine, or from peers,
 //! which are asked for it by the next bundles.
 
+use std::collections::BTreeSet;
+
 use super::Replica;
 use super::happenings::DIGITS;
 use super::safety::DryRun;
 use super::scan::{Purpose, ScanOptions, ScanReport, Selection};
 use super::transaction::Transaction;
 use crate::disk::Hashed;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Digest, FolderName, Origin};
 use crate::state::{Action, Occasion, TrashKey};
-use crate::text::plural;
+use crate::text::{plural, printable};
 
 /// What a person wants back.
 #[derive(Clone, Debug, Default)]
@@ -43,22 +45,41 @@ pub struct Restored {
     pub wanted: u64,
     /// Folders that are made again.
     pub folders: u64,
+    /// Why nothing has come back of what these names stand for.
+    pub left: Vec<Error>,
     /// What else the scan found.
     pub scan: ScanReport,
 }
 
-/// What the names of a command stand for.
-#[derive(Default)]
-struct Wanted {
-    folders: Vec<FolderName>,
-    messages: Vec<Digest>,
-    trashed: Vec<TrashKey>,
+/// What a name stands for.
+enum Meant {
+    Folder(FolderName),
+    Message(Digest),
+    Trashed(TrashKey),
+}
+
+/// What was named, and whether something of it has come back.
+struct Named<'n> {
+    name: &'n str,
+    meant: Meant,
+    is_back: bool,
+}
+
+impl Named<'_> {
+    /// Whether it stands for what is in this folder, or for this message.
+    fn has(&self, folder: &FolderName, message: Option<&Digest>) -> bool {
+        match &self.meant {
+            Meant::Folder(wanted) => Selection::of_folder(wanted).has_folder(folder),
+            Meant::Message(digest) => message == Some(digest),
+            Meant::Trashed(_) => false,
+        }
+    }
 }
 
 impl Replica {
     /// Gets back mail that vanished here, as if it had never been gone: its contents are looked for on this machine, in
     /// the trash for example, and else wanted from peers. A message that is named by its digest comes back, too, if a
-    /// scan has recorded its removal, as a change made here. Everything else that changed is recorded as by a scan, but
+    /// scan has recorded its removal, as a change made here, though it may be in other folders. Everything else that changed is recorded as by a scan, but
     /// for what vanished besides. `each` is told of each message.
     ///
     /// # Errors
@@ -69,24 +90,30 @@ impl Replica {
         options: &RestoreOptions,
         each: &mut dyn FnMut(&RestoredItem) -> Result<()>,
     ) -> Result<Restored> {
-        let Wanted { folders, messages, trashed } = self.wanted_back(&options.names)?;
-        for key in trashed.iter().filter(|_| options.dry_run == DryRun::No) {
-            self.restore(*key)?;
+        let mut named = self.wanted_back(&options.names)?;
+        let mut done = Restored::default();
+        for one in &mut named {
+            let Meant::Trashed(key) = &one.meant else { continue };
+            if options.dry_run == DryRun::No {
+                self.restore(*key)?;
+            }
+            one.is_back = true;
+            done.restored += 1;
         }
         if options.dry_run == DryRun::No {
             let tx = self.begin()?;
             tx.set_leftovers(true)?;
             tx.commit()?;
         }
-        let selection = if options.names.is_empty() { Selection::All } else { Selection::These { folders, messages } };
-        let mut done = Restored { restored: trashed.len() as u64, ..Restored::default() };
+        let selection = selection_of(&named);
         let tx = self.begin()?;
         tx.on_occasion(Occasion { action: Action::Restore, peer: None, bundle: None });
         let scan = ScanOptions { dry_run: options.dry_run, ..ScanOptions::default() };
         done.scan = self.scan_within(&tx, &scan, Purpose::Restore(&selection))?;
-        done.folders = done.scan.folders_missing;
-        if let Selection::These { messages, .. } = &selection {
-            for digest in messages {
+        done.folders = done.scan.folders_missing.len() as u64;
+        for one in &mut named {
+            one.is_back |= done.scan.folders_missing.iter().any(|folder| one.has(folder, None));
+            if let Meant::Message(digest) = &one.meant {
                 self.revive(&tx, digest)?;
             }
         }
@@ -100,8 +127,14 @@ impl Replica {
                 false
             });
             *(if here { &mut done.restored } else { &mut done.wanted }) += 1;
+            for one in &mut named {
+                one.is_back |= one.has(folder, Some(&row.id.digest));
+            }
             each(&RestoredItem { digest: row.id.digest, folder: folder.clone(), bytes: row.entry.size, here })
         })?;
+        for one in named.iter().filter(|one| !one.is_back) {
+            done.left.push(self.not_gone(one)?);
+        }
         if options.dry_run == DryRun::No {
             if done.restored + done.wanted + done.folders > 0 || done.scan.has_changes() {
                 tx.record(self.now(), Action::Restore, None, &done.to_string())?;
@@ -112,17 +145,39 @@ impl Replica {
         Ok(done)
     }
 
+    /// Why nothing has come back of what a name stands for.
+    fn not_gone(&self, named: &Named<'_>) -> Result<Error> {
+        let (name, removed) =
+            (printable(named.name), "`mailsync trash list`, here and on other machines, shows what was removed before");
+        let Meant::Message(digest) = &named.meant else {
+            return Ok(Error::failed(format!("restoring {name}: nothing of it has vanished")).advise(removed));
+        };
+        let rows = self.state.entries_of(digest)?;
+        let there = rows.iter().filter(|row| row.entry.alive()).map(|row| printable(row.entry.location.1.as_str()));
+        let there: BTreeSet<String> = there.collect();
+        let there = there.into_iter().collect::<Vec<_>>().join(", ");
+        Ok(Error::failed(format!("restoring {name}: it has not vanished, and is in {there}"))
+            .advise(format!("`mailsync log --message {digest}` tells what became of it")))
+    }
+
     /// Delivers a message anew whose removal was recorded, in the folder and with the flags that it had. Its contents
-    /// are missing.
+    /// are missing. That it is in another folder as well is noted.
     fn revive(&self, tx: &Transaction<'_>, digest: &Digest) -> Result<()> {
         let rows = self.state.entries_of(digest)?;
-        if rows.iter().any(|row| row.entry.alive()) {
-            return Ok(());
-        }
+        let (alive, dead): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.entry.alive());
         // Of several copies one comes back: the one that was removed last.
-        let Some(row) = rows.into_iter().max_by_key(|row| row.entry.removal.map(|removal| removal.stamp)) else {
+        let Some(row) = dead.into_iter().max_by_key(|row| row.entry.removal.map(|removal| removal.stamp)) else {
             return Ok(());
         };
+        let folder = &row.entry.location.1;
+        // Where it is it isn't wanted twice. If it vanished from elsewhere since the last scan, it comes back there.
+        if alive.iter().any(|other| other.entry.location.1 == *folder) || !self.state.missing_of(digest)?.is_empty() {
+            return Ok(());
+        }
+        if let Some(other) = alive.first() {
+            let other = printable(other.entry.location.1.as_str());
+            self.note(format!("{digest} is in {other} as well, and comes back into {}", printable(folder.as_str())));
+        }
         let stamp = tx.issue(self.now())?;
         let name = row.entry.location.1.clone();
         let flags = row.entry.flags_on().cloned().collect();
@@ -134,25 +189,41 @@ impl Replica {
         Ok(())
     }
 
-    /// What the names of a command stand for: a folder, or else a number in the trash, or else a message.
-    fn wanted_back(&self, names: &[String]) -> Result<Wanted> {
-        let mut wanted = Wanted::default();
-        for name in names {
+    /// What the names of a command stand for: a folder, or else a number in the trash, or else a message. What is named twice
+    /// counts once.
+    fn wanted_back<'n>(&self, names: &'n [String]) -> Result<Vec<Named<'n>>> {
+        let mut wanted = Vec::new();
+        let mut seen = BTreeSet::new();
+        for name in names.iter().filter(|name| seen.insert(*name)) {
             let known = |name: &FolderName| {
                 let rows = self.state.all_folders();
                 rows.iter().any(|row| Selection::of_folder(name).has_folder(&row.name))
             };
-            if let Some(folder) = name.parse().ok().filter(known) {
-                wanted.folders.push(folder);
+            let meant = if let Some(folder) = name.trim_end_matches('/').parse().ok().filter(known) {
+                Meant::Folder(folder)
             } else if let Some(key) = (name.len() < DIGITS).then(|| name.parse().ok()).flatten() {
                 self.in_trash(key, "restoring")?;
-                wanted.trashed.push(key);
+                Meant::Trashed(key)
             } else {
-                wanted.messages.push(self.message_that_begins(name)?);
-            }
+                Meant::Message(self.message_that_begins(name)?)
+            };
+            wanted.push(Named { name, meant, is_back: false });
         }
         Ok(wanted)
     }
+}
+
+/// What a scan leaves as it was: all that has vanished, if nothing is named.
+fn selection_of(named: &[Named<'_>]) -> Selection {
+    let (mut folders, mut messages) = (Vec::new(), Vec::new());
+    for one in named {
+        match &one.meant {
+            Meant::Folder(folder) => folders.push(folder.clone()),
+            Meant::Message(digest) => messages.push(*digest),
+            Meant::Trashed(_) => {}
+        }
+    }
+    if named.is_empty() { Selection::All } else { Selection::These { folders, messages } }
 }
 
 impl std::fmt::Display for Restored {

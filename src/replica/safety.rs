@@ -5,7 +5,7 @@
 use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::model::Amount;
-use crate::text::{bytes, local_time, plural, printable};
+use crate::text::{bytes, local_time, plural, printable, quoted};
 
 /// Whether a scan or an import may remove much.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -187,16 +187,6 @@ impl By {
 /// What to do about what other replicas say.
 fn allow(option: &str) -> String {
     format!("if that is meant, add {option} to `mailsync import` or `mailsync update`")
-}
-
-/// An argument as a shell takes it.
-fn quoted(argument: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
-    if argument.chars().all(plain) && !argument.starts_with('-') {
-        return argument.to_owned();
-    }
-    let dashes = if argument.starts_with('-') { "-- " } else { "" };
-    format!("{dashes}'{}'", argument.replace('\'', "'\\''"))
 }
 
 /// The guard over mass removals: refuses to take more than half of a large folder, more than a quarter of all mail, or

@@ -9,6 +9,8 @@ use super::{EntryKey, FolderKey, State, Transaction};
 use crate::error::Result;
 use crate::model::Digest;
 
+const ANY_ENTRY: &str = "SELECT 1 FROM entry WHERE digest = ? LIMIT 1";
+
 impl State {
     /// How many files were last seen in all folders.
     pub fn count_files(&self) -> u64 {
@@ -44,8 +46,7 @@ impl State {
 
     /// How many entries of a message there are, dead ones included.
     pub fn count_entries_of(&self, digest: &Digest) -> Result<u64> {
-        let mut query = self.conn.prepare_cached("SELECT 1 FROM entry WHERE digest = ? LIMIT 1")?;
-        if !query.exists([digest.0])? {
+        if !self.has_entries(digest)? {
             return Ok(0);
         }
         Ok(self.copies(digest)?.map_or(1, |copies| copies.entries))
@@ -61,8 +62,26 @@ impl State {
         Ok(copies.optional()?)
     }
 
+    /// Whether there is any entry of a message. A message that comes is asked about several times until it has one: if
+    /// there was none, it isn't looked for again.
+    pub(super) fn has_entries(&self, digest: &Digest) -> Result<bool> {
+        if self.without_entry.get() == Some(*digest) {
+            return Ok(false);
+        }
+        let mut query = self.conn.prepare_cached(ANY_ENTRY)?;
+        let has_entries = query.exists([digest.0])?;
+        // Outside of a transaction somebody else may add one at any time.
+        if !has_entries && !self.conn.is_autocommit() {
+            self.without_entry.set(Some(*digest));
+        }
+        Ok(has_entries)
+    }
+
     /// Whether an entry is alive and not missing, if there is one of this message.
     pub(super) fn is_one_here(&self, digest: &Digest) -> Result<Option<bool>> {
+        if self.without_entry.get() == Some(*digest) {
+            return Ok(None);
+        }
         let mut query = self.conn.prepare_cached(
             "SELECT alive AND NOT EXISTS (SELECT 1 FROM missing WHERE entry = key) FROM entry WHERE digest = ? LIMIT 1",
         )?;
@@ -180,5 +199,66 @@ impl Transaction<'_> {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+    use crate::model::{Clock, Entry, EntryId, FlagSet, FolderName, Incarnation, Mtime, Origin, Stamp};
+    use crate::state::testing::fresh;
+
+    fn insert(tx: &Transaction<'_>, id: &EntryId) {
+        let stamp = Stamp { clock: Clock::from_bits(1).unwrap(), incarnation: Incarnation(1) };
+        let (origin, flags) = (Origin::Delivery, FlagSet::new());
+        let entry = Entry::delivered(None, origin, stamp, id.birth.clone(), &flags, 1, Mtime(1));
+        tx.insert_entry(id, &entry, None).unwrap();
+    }
+
+    #[test]
+    fn a_message_that_comes_is_looked_for_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = fresh(&dir);
+        let runs = || state.conn.prepare_cached(ANY_ENTRY).unwrap().get_status(StatementStatus::Run);
+        let tx = state.begin().unwrap();
+        insert(&tx, &state.free_ordinal(Digest::of(b"another"), &FolderName::inbox()).unwrap().0);
+        let before = runs();
+        for n in 0..10_u8 {
+            let digest = Digest::of(&[n]);
+            assert_eq!(state.count_entries_of(&digest).unwrap(), 0);
+            insert(&tx, &state.free_ordinal(digest, &FolderName::inbox()).unwrap().0);
+        }
+        assert_eq!(runs() - before, 10);
+    }
+
+    #[test]
+    fn what_was_looked_for_in_vain_is_found_once_it_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = fresh(&dir);
+        let digest = Digest::of(b"a message");
+        let id = EntryId { digest, birth: FolderName::inbox(), ordinal: 0 };
+        let found = || state.count_entries_of(&digest).unwrap();
+        let tx = state.begin().unwrap();
+        assert_eq!((found(), state.entry_by_id(&id).unwrap().is_some()), (0, false));
+        insert(&tx, &id);
+        assert_eq!((found(), state.entry_by_id(&id).unwrap().is_some()), (1, true));
+        drop(tx);
+        assert_eq!(found(), 0, "it was undone");
+        let other = State::open(state.path()).unwrap();
+        let tx = other.begin().unwrap();
+        insert(&tx, &id);
+        tx.commit().unwrap();
+        assert_eq!(found(), 1, "somebody else has added it");
+        let tx = state.begin().unwrap();
+        assert_eq!(found(), 1);
+        tx.delete_entry(&state.entry_by_id(&id).unwrap().unwrap()).unwrap();
+        assert_eq!(found(), 0);
+        tx.commit().unwrap();
+        let tx = other.begin().unwrap();
+        insert(&tx, &id);
+        tx.commit().unwrap();
+        assert_eq!(found(), 1, "it was added after this one's transaction");
     }
 }

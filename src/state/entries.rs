@@ -66,6 +66,15 @@ pub struct EntryRow {
 const COLUMNS: &str =
     "e.key, e.digest, e.birth, e.ordinal, e.folder, e.size, e.mtime, e.registers, e.at_folder, e.at_sub, e.at_name";
 
+/// The order in which a bundle holds entries.
+const IN_ORDER: &str = "JOIN folder b ON b.key = e.birth ORDER BY b.name, e.digest, e.ordinal";
+
+/// The query for all entries in that order. `NOT INDEXED` has them read as they lie, and sorted then: for the sake of a part of
+/// the order, `SQLite` would go along the index of digests, and look up each entry where it lies.
+fn all_in_order() -> String {
+    format!("SELECT {COLUMNS} FROM entry e NOT INDEXED {IN_ORDER}")
+}
+
 impl State {
     fn row(&self, row: &Row<'_>) -> Result<EntryRow> {
         let folders = self.folders.borrow();
@@ -117,6 +126,9 @@ impl State {
     /// The entry with this id.
     pub fn entry_by_id(&self, id: &EntryId) -> Result<Option<EntryRow>> {
         let Some(birth) = self.find_folder(&id.birth) else { return Ok(None) };
+        if !self.has_entries(&id.digest)? {
+            return Ok(None);
+        }
         self.one_row(
             &format!("SELECT {COLUMNS} FROM entry e WHERE digest = ? AND birth = ? AND ordinal = ?"),
             (id.digest.0, birth.0, id.ordinal),
@@ -196,6 +208,22 @@ impl State {
         self.rows(&format!("SELECT {COLUMNS} FROM entry e"), [], each)
     }
 
+    /// Those of all entries that are wanted by their numbers, in no particular order.
+    pub fn each_entry_of(
+        &self,
+        wanted: impl Fn(EntryKey) -> bool,
+        mut each: impl FnMut(EntryRow) -> Result<()>,
+    ) -> Result<()> {
+        let mut query = self.conn.prepare_cached(&format!("SELECT {COLUMNS} FROM entry e NOT INDEXED"))?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            if wanted(EntryKey(row.get(0)?)) {
+                each(self.row(row)?)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The next entries, dead ones included, in the order of their numbers.
     pub fn entry_batch(&self, after: Option<EntryKey>, limit: u32) -> Result<Vec<EntryRow>> {
         let mut batch = Vec::new();
@@ -221,14 +249,13 @@ impl State {
     /// The entries with a register that `base` doesn't cover, in the order in which a bundle holds them: by birth
     /// folder, digest and ordinal.
     pub fn changed_since(&self, base: &Knowledge, each: impl FnMut(EntryRow) -> Result<()>) -> Result<()> {
-        const ORDER: &str = "JOIN folder b ON b.key = e.birth ORDER BY b.name, e.digest, e.ordinal";
         if base.is_empty() {
-            return self.rows(&format!("SELECT {COLUMNS} FROM entry e {ORDER}"), [], each);
+            return self.rows(&all_in_order(), [], each);
         }
         self.fill_delta(base)?;
         // `CROSS JOIN` keeps `SQLite` from going through all entries and looking each up in what has changed.
         self.rows(
-            &format!("SELECT {COLUMNS} FROM temp.delta d CROSS JOIN entry e ON e.key = d.entry {ORDER}"),
+            &format!("SELECT {COLUMNS} FROM temp.delta d CROSS JOIN entry e ON e.key = d.entry {IN_ORDER}"),
             [],
             each,
         )
@@ -290,10 +317,9 @@ impl State {
         Ok(file.optional()?)
     }
 
-    /// Whether another entry has the same message.
-    pub fn digest_is_shared(&self, key: EntryKey, digest: &Digest) -> Result<bool> {
-        let mut query = self.conn.prepare_cached("SELECT 1 FROM entry WHERE digest = ? AND key <> ? LIMIT 1")?;
-        Ok(query.exists((digest.0, key.0))?)
+    /// Whether a message has several entries, dead ones included.
+    pub fn digest_is_shared(&self, digest: &Digest) -> Result<bool> {
+        Ok(self.copies(digest)?.is_some())
     }
 }
 
@@ -322,6 +348,7 @@ impl Transaction<'_> {
                 at.map(|at| at.sub as u8),
                 at.map(|at| &at.name[..]),
             ))?;
+        self.without_entry.set(None);
         let key = EntryKey(self.conn.last_insert_rowid());
         for (incarnation, clock) in newest_stamps(entry) {
             self.add_change(key, incarnation, clock)?;
@@ -461,4 +488,62 @@ pub(super) fn newest_stamps(entry: &Entry) -> Vec<(Incarnation, Clock)> {
         }
     }
     newest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{FlagSet, Origin};
+    use crate::state::testing::fresh;
+
+    #[test]
+    fn all_entries_come_in_a_bundles_order_and_are_read_as_they_lie() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = fresh(&dir);
+        let tx = state.begin().unwrap();
+        let stamp = Stamp { clock: Clock::from_bits(1).unwrap(), incarnation: Incarnation(1) };
+        for (birth, contents, ordinal) in [("b", 1, 0), ("b", 0, 1), ("a", 2, 0), ("b", 0, 0), ("a", 0, 0)] {
+            let birth: FolderName = birth.parse().unwrap();
+            let (origin, flags) = (Origin::Delivery, FlagSet::new());
+            let entry = Entry::delivered(None, origin, stamp, birth.clone(), &flags, 1, Mtime(1));
+            let id = EntryId { digest: Digest([contents; 32]), birth, ordinal };
+            tx.insert_entry(&id, &entry, None).unwrap();
+        }
+        let mut order = Vec::new();
+        let note = |row: EntryRow| {
+            order.push((row.id.birth.to_string(), row.id.digest.0[0], row.id.ordinal));
+            Ok(())
+        };
+        state.changed_since(&Knowledge::new(), note).unwrap();
+        let expected = [("a", 0, 0), ("a", 2, 0), ("b", 0, 0), ("b", 0, 1), ("b", 1, 0)];
+        assert_eq!(order, expected.map(|(birth, digest, ordinal)| (birth.to_owned(), digest, ordinal)));
+
+        let mut plan = state.conn.prepare(&format!("EXPLAIN QUERY PLAN {}", all_in_order())).unwrap();
+        let steps: Vec<String> =
+            plan.query_map([], |row| row.get(3)).unwrap().collect::<rusqlite::Result<_>>().unwrap();
+        assert_eq!(steps[0], "SCAN e", "{steps:?}");
+    }
+
+    #[test]
+    fn only_the_entries_that_are_wanted_are_given() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = fresh(&dir);
+        let tx = state.begin().unwrap();
+        let stamp = Stamp { clock: Clock::from_bits(1).unwrap(), incarnation: Incarnation(1) };
+        let inbox = FolderName::inbox();
+        let entry = Entry::delivered(None, Origin::Delivery, stamp, inbox.clone(), &FlagSet::new(), 1, Mtime(1));
+        let insert = |n: u8| {
+            tx.insert_entry(&EntryId { digest: Digest([n; 32]), birth: inbox.clone(), ordinal: 0 }, &entry, None)
+                .unwrap()
+        };
+        let keys: Vec<EntryKey> = (0..4).map(insert).collect();
+        let mut given = Vec::new();
+        let note = |row: EntryRow| {
+            given.push(row.key);
+            Ok(())
+        };
+        state.each_entry_of(|key| key == keys[1] || key == keys[3], note).unwrap();
+        given.sort_unstable();
+        assert_eq!(given, [keys[1], keys[3]]);
+    }
 }

@@ -78,7 +78,7 @@ impl From<rusqlite::Error> for Error {
 }
 
 /// What is to be done if the state is lost or can't be read any more.
-pub const LOST: &str = "put it back from a backup; without one, move it away if it is there, have this machine invited again, and \
+pub const LOST: &str = "your mail was not touched; put it back from a backup, or begin anew: have a peer invite this machine, and \
                         `mailsync join` into an empty mail root, with another --home (`mailsync init` may bring back what others removed)";
 
 /// The error for a state database that can't be opened.

@@ -53,6 +53,11 @@ impl FolderRow {
         let (devices, letters, names) = (Devices::default(), Arc::default(), NamesSeen::Unknown);
         Self { key, name, state: None, on_disk: false, clean: None, devices, letters, names, full: false }
     }
+
+    /// Whether the folder exists, as its register says.
+    pub fn is_present(&self) -> bool {
+        self.state.is_some_and(|state| state.present)
+    }
 }
 
 /// All folders, in memory: a mailbox has few.

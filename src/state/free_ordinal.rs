@@ -12,6 +12,9 @@ impl State {
     pub fn free_ordinal(&self, digest: Digest, birth: &FolderName) -> Result<(EntryId, Option<EntryRow>)> {
         let mut id = EntryId { digest, birth: birth.clone(), ordinal: 0 };
         let Some(key) = self.find_folder(birth) else { return Ok((id, None)) };
+        if !self.has_entries(&digest)? {
+            return Ok((id, None));
+        }
         id.ordinal = self.first_not_taken(digest, key)?;
         // Whether an entry is alive is decided by its registers. What stands beside them only shortens the way.
         loop {

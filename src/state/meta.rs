@@ -105,6 +105,16 @@ impl State {
         Ok(self.meta::<i64>(name::SCANNED)?.map(i64::cast_unsigned))
     }
 
+    /// Since when it is doubted that this machine's clock is right, if it is: milliseconds since 1970 UTC.
+    pub fn clock_doubted(&self) -> Result<Option<u64>> {
+        Ok(self.meta::<i64>(name::CLOCK_DOUBTED)?.map(i64::cast_unsigned))
+    }
+
+    /// When that doubt was removed last: milliseconds since 1970 UTC.
+    pub fn clock_confirmed(&self) -> Result<Option<u64>> {
+        Ok(self.meta::<i64>(name::CLOCK_CONFIRMED)?.map(i64::cast_unsigned))
+    }
+
     /// Whether an interrupted import may have left files in a `tmp/`.
     pub fn leftovers(&self) -> Result<bool> {
         Ok(self.meta::<i64>(name::LEFTOVERS)?.is_some())
@@ -182,6 +192,20 @@ impl Transaction<'_> {
     /// Records when all of the disk was looked at.
     pub fn set_scanned(&self, now: u64) -> Result<()> {
         self.set_meta(name::SCANNED, now.cast_signed())
+    }
+
+    /// Records since when it is doubted that this machine's clock is right.
+    pub fn set_clock_doubted(&self, since: Option<u64>) -> Result<()> {
+        match since {
+            Some(since) => self.set_meta(name::CLOCK_DOUBTED, since.cast_signed()),
+            None => self.clear_meta(name::CLOCK_DOUBTED),
+        }
+    }
+
+    /// Records that this machine's clock is right, which says `now`.
+    pub fn confirm_clock(&self, now: u64) -> Result<()> {
+        self.set_clock_doubted(None)?;
+        self.set_meta(name::CLOCK_CONFIRMED, now.cast_signed())
     }
 
     /// Records whether an import may have left files in a `tmp/`.

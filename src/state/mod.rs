@@ -93,6 +93,8 @@ pub struct State {
     disk_names: RefCell<DiskNames>,
     ordinals: RefCell<Ordinals>,
     counts: RefCell<Counts>,
+    /// A message that has turned out to have no entry in the transaction that is open, and has got none since.
+    without_entry: Cell<Option<Digest>>,
     digest: Cell<StateDigest>,
     digest_stored: Cell<StateDigest>,
     /// Whether all transactions are steps of a [`Rehearsal`].
@@ -213,6 +215,7 @@ impl State {
             disk_names: RefCell::default(),
             ordinals: RefCell::default(),
             counts: RefCell::default(),
+            without_entry: Cell::default(),
             digest: Cell::default(),
             digest_stored: Cell::default(),
             rehearsing: Cell::default(),
@@ -254,6 +257,7 @@ impl State {
         *self.disk_names.borrow_mut() = DiskNames::load(&self.conn)?;
         *self.ordinals.borrow_mut() = Ordinals::default();
         *self.counts.borrow_mut() = Counts::load(&self.conn)?;
+        self.without_entry.set(None);
         let digest = self.meta::<Vec<u8>>(name::DIGEST)?.and_then(|bytes| bytes.try_into().ok());
         let digest = digest.map(StateDigest::from_bytes).unwrap_or_default();
         self.digest.set(digest);
@@ -315,6 +319,7 @@ impl Transaction<'_> {
         self.store_counts()?;
         self.state.conn.execute_batch(if self.state.is_rehearsing() { "RELEASE step" } else { "COMMIT" })?;
         self.state.digest_stored.set(digest);
+        self.state.without_entry.set(None);
         self.open = false;
         Ok(())
     }
@@ -374,6 +379,8 @@ fn configure(conn: &Connection) -> rusqlite::Result<()> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "synchronous", "FULL")?;
-    conn.pragma_update(None, "cache_size", -16384)?;
+    // In KiB, and only as much as a transaction touches: in a first scan and in a join digests come in no order, and what
+    // doesn't fit is written to the log and read back, again and again.
+    conn.pragma_update(None, "cache_size", -32768)?;
     conn.pragma_update(None, "temp_store", "FILE")
 }

@@ -386,7 +386,8 @@ impl Network {
                 }
             }
             Op::Purge => {
-                let purged = self.open(at)?.purge().map_err(|error| error.to_string())?;
+                let purged =
+                    self.open(at)?.purge(mailsync::replica::Doubts::Overrule).map_err(|error| error.to_string())?;
                 self.tally.purged += purged.tombstones;
             }
             Op::Export { neighbour, since_last, killed_at } => {
@@ -931,7 +932,7 @@ impl Network {
         self.now += 40 * 24 * 60 * 60 * 1000;
         for _ in 0..3 {
             for at in 0..self.machines.len() {
-                self.open(at)?.purge().map_err(|error| error.to_string())?;
+                self.open(at)?.purge(mailsync::replica::Doubts::Overrule).map_err(|error| error.to_string())?;
             }
             self.exchange()?;
         }
@@ -939,7 +940,8 @@ impl Network {
             return Err(String::from("purges changed what all hold"));
         }
         for machine in &self.machines {
-            let purged = machine.open(self.now, Box::new(RealDisk)).unwrap().purge().unwrap();
+            let purged =
+                machine.open(self.now, Box::new(RealDisk)).unwrap().purge(mailsync::replica::Doubts::Overrule).unwrap();
             let trash = fs::read_dir(machine.home.trash()).map_or(0, Iterator::count);
             let jobs = machine.peek().state().job_batch(None, 1).unwrap().len();
             if self.tally.restored == 0 && jobs > 0 {

@@ -494,7 +494,7 @@ impl Scene {
                     return Err(error.clone());
                 }
             }
-            Command::Purge => drop(replica.purge()?),
+            Command::Purge => drop(replica.purge(mailsync::replica::Doubts::Heed)?),
             Command::Restore => {
                 problems = replica.bring_back(&RestoreOptions::default(), &mut |_| Ok(()))?.scan.problems;
             }
@@ -630,7 +630,7 @@ impl Scene {
         for party in [&self.here, &self.there].into_iter().filter(|party| party.home.config_file().exists()) {
             let replica = party.opened();
             let scan = replica.scan(&ScanOptions::default()).unwrap();
-            replica.purge().unwrap();
+            replica.purge(mailsync::replica::Doubts::Heed).unwrap();
             replica.check_state().unwrap();
             replica.check_entries().unwrap();
             let (state, name) = (replica.state(), &party.name);

@@ -8,11 +8,18 @@ use mailsync::bundle::{PrivateKey, PublicKey};
 
 use super::{Draft, Vector, Verdict, base_mailbox, other, receiver, signer, stranger};
 
+/// What a writer puts behind a bundle in its age file (bundle-format.md, section 3).
+const MARK: &[u8; 32] = b"\x50\x2a\x4d\x18\x18\0\0\0the end of this bundle.\n";
+
 /// What is encrypted, by the name of the file that holds it: the bytes, and for whom.
 type Sealed = (&'static str, fn() -> Vec<u8>, fn() -> Vec<PublicKey>);
 
 fn honest() -> Vec<u8> {
     Draft::honest().bundle()
+}
+
+fn marked(bundle: Vec<u8>) -> Vec<u8> {
+    [bundle, MARK.to_vec()].concat()
 }
 
 /// The one that follows [`honest`].
@@ -28,13 +35,19 @@ fn both() -> Vec<PublicKey> {
 }
 
 const SEALED: &[Sealed] = &[
-    ("honest", honest, both),
-    ("later", later, both),
-    ("for-many", honest, || [stranger(), other(), receiver(), signer()].iter().map(PrivateKey::public_key).collect()),
+    ("honest", || marked(honest()), both),
+    ("without-a-mark", honest, both),
+    ("later", || marked(later()), both),
+    (
+        "for-many",
+        || marked(honest()),
+        || [stranger(), other(), receiver(), signer()].iter().map(PrivateKey::public_key).collect(),
+    ),
     ("for-the-sender-alone", honest, || vec![signer().public_key()]),
     ("for-too-many", honest, || std::iter::repeat_n(stranger().public_key(), 255).chain(both()).collect()),
-    ("two", || [honest(), later()].concat(), both),
+    ("two", || marked([honest(), later()].concat()), both),
     ("with-something-behind", || [&honest()[..], b"x"].concat(), both),
+    ("with-something-behind-its-mark", || [&marked(honest())[..], b"x"].concat(), both),
     ("of-nothing", Vec::new, both),
     ("of-a-mail", || b"From: me\n\nHello.\n".to_vec(), both),
     ("of-one-that-is-cut-off", || honest()[..honest().len() - 4].to_vec(), both),
@@ -67,7 +80,7 @@ pub fn make() {
     }
     let mut recipient = age::scrypt::Recipient::new(CODE.to_owned().into());
     recipient.set_work_factor(WORK);
-    write(LOCKED, &honest(), std::iter::once(&recipient as &dyn age::Recipient));
+    write(LOCKED, &marked(honest()), std::iter::once(&recipient as &dyn age::Recipient));
 }
 
 fn write<'r>(name: &str, contents: &[u8], recipients: impl Iterator<Item = &'r dyn age::Recipient>) {
@@ -139,6 +152,7 @@ pub fn vectors() -> Vec<Vector> {
     let mac = honest_one.windows(5).position(|bytes| bytes == b"\n--- ").unwrap() + 5;
     let mut vectors = vec![
         good("an encrypted bundle", honest_one.clone()),
+        good("without the mark behind it", sealed("without-a-mark")),
         good("one that others can open as well", sealed("for-many")),
         good("two of them", [honest_one.clone(), sealed("later")].concat()),
         good("behind one that is not encrypted", [honest(), sealed("later")].concat()),
@@ -157,8 +171,16 @@ pub fn vectors() -> Vec<Vector> {
         bad("cut off in its first line", "9.2", "cut off", cut(12)),
         bad("cut off in its header", "9.2", "cut off", cut(60)),
         bad("cut off behind its header", "9.2", "cut off", cut(mac + 44 + 8)),
-        bad("without its last byte", "9.2", "cut off, or was changed", cut(length - 1)),
-        bad("a byte of it was changed", "9.2", "cut off, or was changed", flipped(length - 40)),
+        bad("without its last byte", "9.2", "cut off", cut(length - 1)),
+        bad("without its mark and what is behind that", "9.2", "cut off", cut(length - 48)),
+        bad("a byte of it was changed", "9.2", "changed after it was encrypted", flipped(length - 80)),
+        bad("a byte of its mark was changed", "9.2", "changed after it was encrypted", flipped(length - 40)),
+        bad("its nonce was changed", "9.2", "changed after it was encrypted", flipped(mac + 44 + 3)),
+        bad("a header that is no text", "9.2", "its encryption", {
+            let mut bytes = honest_one.clone();
+            bytes[mac - 1] = 0xff;
+            bytes
+        }),
         bad("its header was changed", "9.2", "its encryption", flipped(mac + 3)),
         bad("the bundle in it is cut off", "9.2", "cut off", sealed("of-one-that-is-cut-off")),
         bad("two in one age file", "9.6", "something stands behind it", sealed("two")),
@@ -168,6 +190,7 @@ pub fn vectors() -> Vec<Vector> {
             "something stands behind it",
             sealed("with-something-behind"),
         ),
+        bad("something behind its mark", "9.6", "something stands behind it", sealed("with-something-behind-its-mark")),
         bad("one that is not encrypted behind it", "9.6", "not encrypted stands behind it", {
             [honest_one.clone(), later()].concat()
         }),

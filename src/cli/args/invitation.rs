@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::values::{CodeFile, Encryption, Layouts, parse_size};
+use super::values::{CodeFile, Encryption, Layouts, parse_size, whole};
 
 #[derive(Debug, clap::Args)]
 pub struct Invite {
@@ -13,7 +13,7 @@ pub struct Invite {
     pub key: Option<String>,
     /// Accept the new machine's answer for this many days
     #[arg(long, value_name = "DAYS", default_value_t = 14, conflicts_with = "key",
-        value_parser = clap::value_parser!(u32).range(1..=3650))]
+        value_parser = whole::<u32>(1..=3650))]
     pub expires: u32,
     /// Leave the messages out: the new machine has them from elsewhere
     #[arg(long)]
@@ -22,7 +22,7 @@ pub struct Invite {
     #[arg(short, long, value_name = "FILE|DIR")]
     pub output: Option<PathBuf>,
     /// zstd's compression level
-    #[arg(long, value_parser = clap::value_parser!(i32).range(1..=22))]
+    #[arg(long, value_parser = whole::<i32>(1..=22))]
     pub level: Option<i32>,
     /// Write several bundles, none larger than this unless a single message is, such as 4G or 700M; needs -o DIR
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]

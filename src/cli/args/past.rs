@@ -1,4 +1,4 @@
-//! The command line of what looks back: the log, the trash, and what is taken back.
+//! The command line of what looks back: the log, the trash, what is taken back, and what is forgotten.
 
 use std::path::PathBuf;
 
@@ -6,13 +6,15 @@ use clap::Subcommand;
 use clap_complete::engine::ArgValueCompleter;
 use mailsync::model::FolderName;
 
+use super::values::{parse_folder, whole};
 use crate::cli::complete;
 use crate::cli::moment::Moment;
 
 #[derive(Debug, clap::Args)]
 pub struct Log {
     /// Show at most this many of the last things that were done
-    #[arg(long, short = 'n', default_value_t = 100, value_name = "NUMBER")]
+    #[arg(long, short = 'n', default_value_t = 100, value_name = "NUMBER", allow_negative_numbers = true,
+        value_parser = whole::<u64>(0..=u64::MAX))]
     pub limit: u64,
     /// Only what was done here since this time, such as 2h, yesterday or "2026-11-28 18:00"
     #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
@@ -25,7 +27,7 @@ pub struct Log {
     #[arg(long, value_name = "ID|FILE|MESSAGE-ID")]
     pub message: Option<String>,
     /// Show what became of messages in this folder and those below it
-    #[arg(long, value_name = "FOLDER", add = ArgValueCompleter::new(complete::folders))]
+    #[arg(long, value_name = "FOLDER", value_parser = parse_folder, add = ArgValueCompleter::new(complete::folders))]
     pub folder: Option<FolderName>,
     /// Show which messages were removed
     #[arg(long)]
@@ -33,6 +35,13 @@ pub struct Log {
     /// Show which changes don't hold, since others had changed the same messages without knowing of it
     #[arg(long, conflicts_with = "removed")]
     pub overruled: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Purge {
+    /// Believe the clock of this machine although it seems to be wrong: you have looked, and it is right
+    #[arg(long)]
+    pub anyway: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -64,7 +73,7 @@ pub enum TrashCommand {
     /// Show all that is known of a message in the trash
     Show {
         /// Its number, as `mailsync trash list` shows it
-        #[arg(add = ArgValueCompleter::new(complete::trash))]
+        #[arg(value_parser = parse_id, add = ArgValueCompleter::new(complete::trash))]
         id: i64,
     },
     /// Bring messages back into their folders
@@ -94,7 +103,7 @@ mailsync trash restore [OPTIONS] <ID|FROM-TO>...
 #[derive(Clone, Debug, clap::Args)]
 pub struct WhichTrash {
     /// What was in this folder, or one below it
-    #[arg(long, value_name = "FOLDER", add = ArgValueCompleter::new(complete::folders))]
+    #[arg(long, value_name = "FOLDER", value_parser = parse_folder, add = ArgValueCompleter::new(complete::folders))]
     pub folder: Option<FolderName>,
     /// What this peer has removed, or this replica itself: by its name or its id; it comes back where it was before that
     /// one moved it
@@ -103,6 +112,12 @@ pub struct WhichTrash {
     /// What came into the trash since this time, such as 2h, yesterday or "2026-11-28 18:00"
     #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
     pub since: Option<Moment>,
+}
+
+/// A number.
+fn parse_id(text: &str) -> Result<i64, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| String::from("a number is expected, as `mailsync trash list` shows it"))
 }
 
 /// A number, or a range of numbers.
@@ -127,7 +142,7 @@ pub struct Undo {
     #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
     pub since: Moment,
     /// Only what lies in this folder or one below it, or lay there before
-    #[arg(long, value_name = "FOLDER", add = ArgValueCompleter::new(complete::folders))]
+    #[arg(long, value_name = "FOLDER", value_parser = parse_folder, add = ArgValueCompleter::new(complete::folders))]
     pub folder: Option<FolderName>,
     /// Tell what would be taken back, message by message, and change nothing
     #[arg(long, short = 'n')]

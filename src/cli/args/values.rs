@@ -1,11 +1,13 @@
 //! What the arguments of several commands are made of.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use mailsync::allow::parse_time;
 use mailsync::maildir::{LayoutKind, Server};
+use mailsync::model::FolderName;
 use mailsync::replica::Secrecy;
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -106,6 +108,28 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         return Err(String::from("less than 64K leaves no room for messages"));
     }
     Ok(if size == 4 << 30 { size - 1 } else { size })
+}
+
+/// A folder as a person names it, who may end its name as that of a directory.
+pub fn parse_folder(text: &str) -> Result<FolderName, String> {
+    const EXPECTED: &str = "name folders as `mailsync status` lists them";
+    match text.trim_end_matches('/') {
+        "" => Err(format!("the name is empty; {EXPECTED}")),
+        name => name.parse().map_err(|error| format!("{error}; {EXPECTED}")),
+    }
+}
+
+/// A parser of whole numbers, from the first of these to the last.
+pub fn whole<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync {
+    move |text| {
+        let number =
+            text.parse().ok().filter(|number| range.contains(number)).and_then(|number| T::try_from(number).ok());
+        number.ok_or_else(|| match (range.start(), range.end()) {
+            (0, &u64::MAX) => String::from("a whole number is expected"),
+            (first, &u64::MAX) => format!("a whole number is expected, not less than {first}"),
+            (first, last) => format!("a whole number is expected, from {first} to {last}"),
+        })
+    }
 }
 
 /// A time: a number of seconds, or a time as config.toml has it.

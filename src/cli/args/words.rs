@@ -38,7 +38,7 @@ impl Command {
                 JobsCommand::Cancel { .. } => "jobs cancel",
                 JobsCommand::Forget { .. } => "jobs forget",
             },
-            Self::Purge => "purge",
+            Self::Purge(_) => "purge",
             Self::Status(_) => "status",
             Self::Log(_) => "log",
             Self::Inspect(_) => "inspect",
@@ -65,6 +65,18 @@ impl Command {
         }
     }
 
+    /// Whether it changes nothing of mail and state, whatever happens.
+    pub fn only_looks(&self) -> bool {
+        match self {
+            Self::Peer(args) => matches!(args.command, PeerCommand::List { .. }),
+            Self::Key(args) => matches!(args.command, KeyCommand::Show { .. }),
+            Self::Jobs(args) => matches!(args.command, JobsCommand::List),
+            Self::Trash(args) => matches!(args.command, TrashCommand::List { .. } | TrashCommand::Show { .. }),
+            Self::Status(_) | Self::Log(_) | Self::Inspect(_) | Self::Verify(_) | Self::Completions { .. } => true,
+            _ => self.dry_run() == Some(true),
+        }
+    }
+
     /// Whether it only tells what it would do; `None` for commands that can't be asked for that.
     pub fn dry_run(&self) -> Option<bool> {
         match self {
@@ -88,7 +100,7 @@ impl Command {
             | Self::Watch(_)
             | Self::Uux(_)
             | Self::Jobs(_)
-            | Self::Purge
+            | Self::Purge(_)
             | Self::Status(_)
             | Self::Log(_)
             | Self::Inspect(_)

@@ -58,6 +58,8 @@ pub struct Written {
     /// How much it holds.
     #[serde(flatten)]
     pub contents: Contents,
+    /// How many of the messages are attachments of jobs.
+    pub attachments: u64,
     /// Each message of which it tells; only with `--verbose` or `--list`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changes: Option<Vec<HeadedChange>>,
@@ -74,6 +76,7 @@ impl Written {
             full: exported.kind == BundleKind::Full,
             encrypted: exported.readable.is_encrypted(),
             contents: Contents::of(exported.counts, exported.bytes),
+            attachments: exported.attachments,
             changes: None,
         }
     }
@@ -306,7 +309,7 @@ pub struct Called {
     pub peer: String,
     /// Why it was not updated; null if it was.
     pub error: Option<Fault>,
-    /// The bundle that it was given; null if it didn't take all of it.
+    /// The bundle that it was given; null if it didn't take all of it, or answered nothing.
     pub sent: Option<Written>,
     /// The size of its answer in bytes.
     pub received_bytes: u64,

@@ -191,7 +191,8 @@ pub struct Restore {
 impl Restore {
     /// So much is back, and these.
     pub fn of(done: &Restored, items: Vec<RestoreItem>) -> Self {
-        let Restored { restored, wanted, folders, scan } = done;
+        // What is left is told as errors.
+        let Restored { restored, wanted, folders, left: _, scan } = done;
         Self { restored: *restored, wanted: *wanted, folders: *folders, items, scan: scan.into() }
     }
 }

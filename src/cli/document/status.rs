@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::jobs::Job;
 use super::peers::{Invited, Peer, Revoked, revoked};
-use super::values::{Fault, Folder, Own, Time};
+use super::values::{Fault, Folder, Own, Time, path};
 
 /// `mailsync status`
 #[derive(Clone, Debug, Serialize)]
@@ -32,6 +32,11 @@ pub struct Status {
     pub scanned: Time,
     /// How the disk differs from what that scan has seen; null with `--no-scan`.
     pub disk: Option<Disk>,
+    /// The bundles that have come into the directories in which `watch` receives them, and are not imported, for each
+    /// directory; null with `--no-scan`.
+    pub arrived: Option<Vec<Lying>>,
+    /// What is wrong with this machine's clock, or was, in words for people.
+    pub clock: Vec<String>,
     /// Entries whose contents are nowhere on this machine.
     pub missing: u64,
     /// Changes that are still to be done on disk, and messages whose contents are not here.
@@ -56,7 +61,15 @@ pub struct Status {
 
 impl Status {
     /// How a replica and its disk stand, and who is revoked.
-    pub fn of(replica: &Replica, status: &replica::Status, look: Option<&DiskLook>, out: &ShutOuts) -> Self {
+    pub fn of(
+        replica: &Replica,
+        status: &replica::Status,
+        look: Option<Look<'_>>,
+        clock: Vec<String>,
+        out: &ShutOuts,
+    ) -> Self {
+        let spool = |number: usize| look.and_then(|(_, _, spools)| spools[number].as_ref()).map(Lying::from);
+        let peers = status.peers.iter().enumerate();
         let letterless = status.letterless.iter().map(|(folder, keywords)| Letterless {
             folder: folder.to_string(),
             keywords: keywords.iter().map(Keyword::as_str).map(str::to_owned).collect(),
@@ -68,7 +81,9 @@ impl Status {
             bytes: status.totals.bytes,
             folders: Folder::all(&status.folders),
             scanned: Time::of(status.scanned),
-            disk: look.map(Disk::from),
+            disk: look.map(|(disk, ..)| disk.into()),
+            arrived: look.map(|(_, arrived, _)| arrived.iter().map(Lying::from).collect()),
+            clock,
             missing: status.missing,
             pending: status.pending,
             waiting: status.waiting.iter().map(Waiting::from).collect(),
@@ -77,8 +92,44 @@ impl Status {
             passed_over: status.passed_over.iter().map(PassedOver::from).collect(),
             jobs: status.jobs.into(),
             failed_jobs: status.failed_jobs.iter().map(Job::from).collect(),
-            peers: status.peers.iter().map(|peer| StatusOfPeer::of(peer, out)).collect(),
+            peers: peers.map(|(number, peer)| StatusOfPeer::of(peer, spool(number), out)).collect(),
             invited: status.invited.iter().map(|invited| StatusOfInvited::of(replica, invited)).collect(),
+        }
+    }
+}
+
+/// What there is on the disk: how the mail differs from what the last scan has seen, what has come, and what waits for each
+/// peer.
+type Look<'l> = (&'l DiskLook, &'l [replica::Lying], &'l [Option<replica::Lying>]);
+
+/// The bundles that wait in a directory.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Lying {
+    /// The directory.
+    pub dir: String,
+    /// How many files wait there.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Since when the oldest of them does.
+    pub since: Time,
+    /// Whether some could not be looked into, as the key is locked: these may be for others.
+    pub unopened: bool,
+    /// What could not be looked at.
+    pub problem: Option<Fault>,
+}
+
+impl From<&replica::Lying> for Lying {
+    fn from(lying: &replica::Lying) -> Self {
+        let replica::Lying { dir, files, bytes, since, unopened, problem } = lying;
+        Self {
+            dir: path(dir),
+            files: *files,
+            bytes: *bytes,
+            since: Time::of(*since),
+            unopened: *unopened,
+            problem: problem.as_ref().map(Fault::from),
         }
     }
 }
@@ -91,8 +142,10 @@ pub struct Disk {
     pub as_scanned: bool,
     /// The folders that are otherwise, sorted by name.
     pub folders: Vec<ChangedFolder>,
-    /// How many directories there are in which no scan has looked for folders.
+    /// How many directories there are in which no scan has looked for folders, and that no command has made.
     pub directories: u64,
+    /// Why a scan would refuse to take for removed what is gone; null if it would not.
+    pub refusal: Option<Fault>,
     /// What could not be looked at.
     pub problems: Vec<Fault>,
 }
@@ -103,6 +156,7 @@ impl From<&DiskLook> for Disk {
             as_scanned: look.is_as_scanned() && look.problems.is_empty(),
             folders: look.folders.iter().map(ChangedFolder::from).collect(),
             directories: look.directories,
+            refusal: look.refusal.as_ref().map(Fault::from),
             problems: look.problems.iter().map(Fault::from).collect(),
         }
     }
@@ -269,14 +323,16 @@ pub struct StatusOfPeer {
     /// What it has not shown to know.
     #[serde(flatten)]
     pub unseen: UnseenThere,
+    /// The bundles in its spool that it has not shown to have; null if it has no spool, and with `--no-scan`.
+    pub spool: Option<Lying>,
     /// That it is revoked; null if it isn't.
     pub revoked: Option<Revoked>,
 }
 
 impl StatusOfPeer {
-    fn of(status: &PeerStatus, out: &ShutOuts) -> Self {
+    fn of(status: &PeerStatus, spool: Option<Lying>, out: &ShutOuts) -> Self {
         let revoked = revoked(out, &status.peer.id);
-        Self { peer: (&status.peer).into(), unseen: status.unseen.into(), revoked }
+        Self { peer: (&status.peer).into(), unseen: status.unseen.into(), spool, revoked }
     }
 }
 

@@ -115,8 +115,19 @@ impl<'c> Watching<'c> {
         for _ in 0..=self.plan.outlets.len() {
             self.round();
         }
+        self.look_for_spools();
         let shown = self.hand.context.out.document(&watching::Watch { steps: std::mem::take(&mut self.steps) });
         self.worst.map_or(Ok(shown), |kind| Err(Failure::Said(kind)))
+    }
+
+    /// Tells which spools are not there, though nothing was to be put into them: what was may be lost with them.
+    fn look_for_spools(&mut self) {
+        for dir in self.plan.outlets.iter().filter_map(|outlet| outlet.spool.as_ref()).filter(|dir| !dir.is_dir()) {
+            let what = format!("writing the bundle {}: there is no such directory", dir.join("").display());
+            let error = Error::failed(what).advise("make it first");
+            self.worst = self.worst.max(Some(error.kind()));
+            self.hand.complain_once(&error);
+        }
     }
 
     /// Does all that is due. What is due for the second time belongs to the next round.

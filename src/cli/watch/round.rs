@@ -20,7 +20,7 @@ use crate::cli::failed_jobs::FailedJobs;
 use crate::cli::job_runs::{JobRuns, run_jobs};
 use crate::cli::output::Output;
 use crate::cli::target::tell_written;
-use crate::cli::view::{no_answer, tell, worst};
+use crate::cli::view::{tell, worst};
 use crate::cli::voices::Voices;
 use crate::cli::{document, hooks};
 
@@ -128,6 +128,7 @@ impl Hand<'_> {
     fn scan(&mut self, replica: &Replica, deed: &mut Deed) -> Result<()> {
         let mut changes = Changes::begin(self.context, replica, self.listing())?;
         let report = replica.scan(&ScanOptions::default())?;
+        replica.note_clock()?;
         if report.has_changes() {
             self.context.out.say(format_args!("found here: {report}"));
             changes.tell_each(replica)?;
@@ -212,8 +213,7 @@ impl Hand<'_> {
                 Some(imported) if fullness.is_some() || has_changes(imported) => {
                     self.context.out.say(format_args!("{peer}: sent, and received {}", imported.changes));
                 }
-                Some(_) => {}
-                None => self.say_once(&no_answer(&peer)),
+                _ => {}
             }
             result.and(noted)
         }

@@ -35,7 +35,7 @@ impl Replica {
         match self.state.integrity()?.first() {
             None => Ok(()),
             Some(first) => {
-                let what = format!("checking {}: {first}", self.state.path().display());
+                let what = format!("checking {}: it is damaged: {}", self.state.path().display(), damage(first));
                 Err(Error::failed(what)
                     .advise("put the state directory back from a backup; your mail itself was not touched"))
             }
@@ -70,7 +70,7 @@ impl Replica {
     /// # Errors
     /// The clock is used up.
     pub fn new_identity(&self) -> Result<NewIdentity> {
-        self.compare_clocks()?;
+        self.compare_with_peers()?;
         let tx = self.begin()?;
         let changed = self.new_identity_within(&tx)?;
         let text = format!("new identity: {} stamped anew", plural(changed.entries, "entry"));
@@ -134,5 +134,27 @@ impl Replica {
             tx.update_entry(row, &entry)?;
         }
         Ok(changed)
+    }
+}
+
+/// What is wrong with a database, of what `SQLite` says of it: before that comes a line that names the database.
+fn damage(said: &str) -> &str {
+    said.lines().find(|line| !line.starts_with("***")).unwrap_or(said)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn of_several_lines_about_a_damaged_database_one_is_told() {
+        for (said, told) in [
+            (
+                "*** in database main ***\nTree 4 page 4: btreeInitPage() returns error code 11\nPage 5: never used",
+                "Tree 4 page 4: btreeInitPage() returns error code 11",
+            ),
+            ("row 3 missing from index entry_by_digest", "row 3 missing from index entry_by_digest"),
+            ("*** in database main ***", "*** in database main ***"),
+        ] {
+            assert_eq!(super::damage(said), told);
+        }
     }
 }

@@ -36,7 +36,7 @@ impl Replica {
     /// # Errors
     /// As for [`Replica::scan`]; then nothing was changed.
     pub fn repair(&self, options: &RepairOptions, each: &mut dyn FnMut(&Mending)) -> Result<Repaired> {
-        self.compare_clocks()?;
+        self.compare_with_peers()?;
         if options.dry_run == DryRun::No {
             let tx = self.begin()?;
             tx.set_leftovers(true)?;

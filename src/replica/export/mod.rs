@@ -71,7 +71,10 @@ impl Replica {
                 return Err(Error::usage("exporting: several bundles don't go into one stream")
                     .advise("write them into a directory with -o DIR"));
             }
-            Ok(parts.into_iter().map(|part| Exported::planned(&part.manifest, part.news, &to)).collect())
+            Ok(parts
+                .into_iter()
+                .map(|part| Exported::planned(&part.manifest, part.attachments, part.news, &to))
+                .collect())
         };
         if self.state.is_rehearsing() { plan() } else { self.rehearse(plan) }
     }

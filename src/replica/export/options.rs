@@ -117,6 +117,8 @@ pub struct Exported {
     pub kind: BundleKind,
     /// How much its manifest promises.
     pub counts: Counts,
+    /// How many of its messages are attachments of jobs.
+    pub attachments: u64,
     /// The sizes of the messages that it promises, added up: bytes.
     pub bytes: u64,
     /// The size of its file, or of what was written to a stream: bytes. It is known when it is written.
@@ -134,6 +136,16 @@ impl Exported {
     pub fn holds_anything(&self) -> bool {
         self.counts != Counts::default()
     }
+
+    /// How many messages it holds, how many attachments of jobs, and how large all of them are, for people.
+    pub fn contents_in_words(&self) -> String {
+        let (messages, size) =
+            (plural(self.counts.messages.saturating_sub(self.attachments), "message"), bytes(self.bytes));
+        match self.attachments {
+            0 => format!("{messages} of {size}"),
+            attachments => format!("{messages} and {} of jobs of {size}", plural(attachments, "attachment")),
+        }
+    }
 }
 
 impl std::fmt::Display for Exported {
@@ -144,12 +156,11 @@ impl std::fmt::Display for Exported {
         };
         write!(
             f,
-            "bundle {} for {} ({kind}): {}, {} of {}",
+            "bundle {} for {} ({kind}): {}, {}",
             self.number,
             self.to.as_deref().unwrap_or("anyone"),
             plural(self.counts.entries, "entry"),
-            plural(self.counts.messages, "message"),
-            bytes(self.bytes)
+            self.contents_in_words()
         )?;
         match self.counts.jobs {
             0 => {}

@@ -86,6 +86,8 @@ pub(super) struct PlannedPart {
     pub(super) said: Said,
     /// The number, on the list, of the last message that belongs to an earlier part.
     pub(super) after: i64,
+    /// How many of its messages are attachments of jobs.
+    pub(super) attachments: u64,
     /// What its records tell of messages, as far as that is asked for.
     pub(super) news: BundleNews,
 }
@@ -143,7 +145,7 @@ impl Replica {
             Error::failed(format!("writing the bundle: no reader would take it, since {untrue}"))
                 .advise("run `mailsync doctor --new-identity`, then export again")
         })?;
-        let Spool { records, said, mut counts, bytes, answered, news } =
+        let Spool { records, said, mut counts, attachments, bytes, answered, news } =
             self.spool(tx, claims, (&base, &vain), &to, options)?;
         said.count_into(&mut counts);
         (counts.folders, counts.entries) = (records.folders(), records.entries());
@@ -181,7 +183,7 @@ impl Replica {
         };
         let tip = manifest.tip.clone();
         let parts = match options.split {
-            None => vec![PlannedPart { manifest, records, said, after: 0, news }],
+            None => vec![PlannedPart { manifest, records, said, after: 0, attachments, news }],
             Some(size) => {
                 let header = readers.as_ref().map_or(0, Readers::header_bytes);
                 self.split(tx, manifest, (records, said, news), size.saturating_sub(header), &to, target)?
@@ -197,7 +199,7 @@ impl Replica {
             self.note("removals that were purged here are not known there: this is a full bundle");
         }
         if to.peer().is_some_and(|peer| peer.suspect) {
-            self.note("the last bundle from there showed another mailbox at equal knowledge: this is a full bundle, to heal it");
+            self.note("the last bundle from there showed other mail, though both know the same: this is a full bundle, to heal it");
         }
     }
 
@@ -263,7 +265,7 @@ impl Replica {
         let empty =
             || RecordSpool::new(&*self.world.disk, self.home.state_dir()).finish().map_err(|error| writing(&error));
         (first.counts.messages, first.bytes) = (0, 0);
-        let mut parts = vec![PlannedPart { manifest: first, records, said, after: 0, news }];
+        let mut parts = vec![PlannedPart { manifest: first, records, said, after: 0, attachments: 0, news }];
         let mut left = room - used;
         let mut after = 0;
         loop {
@@ -283,12 +285,15 @@ impl Replica {
                     later.bytes = 0;
                     later.entries = records.part();
                     let (manifest, said, after) = (later.clone(), Said::default(), key - 1);
-                    parts.push(PlannedPart { manifest, records, said, after, news: BundleNews::default() });
+                    let news = BundleNews::default();
+                    parts.push(PlannedPart { manifest, records, said, after, attachments: 0, news });
                     left = room.saturating_sub(head);
                 }
                 let part = parts.last_mut().expect("there is a first part");
                 part.manifest.counts.messages += 1;
                 part.manifest.bytes += message.size;
+                let is_attachment = message.at.is_none() && self.state.attachment_size(&message.digest)?.is_some();
+                part.attachments += u64::from(is_attachment);
                 left = left.saturating_sub(needed);
             }
             after = last;

@@ -18,6 +18,8 @@ pub(super) struct Spool {
     pub(super) records: SpooledRecords,
     pub(super) said: Said,
     pub(super) counts: Counts,
+    /// How many of the messages are attachments of jobs.
+    pub(super) attachments: u64,
     pub(super) bytes: u64,
     /// The messages that the recipient wants and that are on the list.
     pub(super) answered: Vec<Digest>,
@@ -58,7 +60,7 @@ impl Replica {
             news.entry(&row.id.digest, &row.entry)?;
             room.reach("the records of the bundle", spool.bytes())?;
             let needed = row.entry.alive() && !base.covers(row.entry.born) && contents == MessageContents::Included;
-            if !needed || (state.digest_is_shared(row.key, &row.id.digest)? && !listed.insert(row.id.digest)) {
+            if !needed || (state.digest_is_shared(&row.id.digest)? && !listed.insert(row.id.digest)) {
                 return Ok(());
             }
             if row.at.is_none() && self.sources(&row.id.digest)?.is_empty() {
@@ -105,7 +107,8 @@ impl Replica {
         counts.messages += counts_of_jobs.0;
         bytes += counts_of_jobs.1;
         let records = spool.finish().map_err(|error| writing(&error))?;
-        Ok(Spool { records, said: Said { replicas, jobs }, counts, bytes, answered, news: news.finish() })
+        let attachments = counts_of_jobs.0;
+        Ok(Spool { records, said: Said { replicas, jobs }, counts, attachments, bytes, answered, news: news.finish() })
     }
 
     fn spool_folders(&self, spool: &mut RecordSpool, base: &Knowledge, vain: &PassesOver) -> Result<()> {

@@ -47,12 +47,13 @@ impl<W: Write> Write for Counting<W> {
 
 impl Exported {
     /// What is known of a bundle before it is written.
-    pub(super) fn planned(manifest: &Manifest, news: BundleNews, plan: &ExportedTo) -> Self {
+    pub(super) fn planned(manifest: &Manifest, attachments: u64, news: BundleNews, plan: &ExportedTo) -> Self {
         Self {
             number: manifest.number,
             to: plan.to.name().map(str::to_owned),
             kind: manifest.kind,
             counts: manifest.counts,
+            attachments,
             bytes: manifest.bytes,
             file_bytes: None,
             readable: Readers::readable(plan.readers.as_ref()),
@@ -94,8 +95,8 @@ impl Replica {
         out: W,
     ) -> std::result::Result<(W, Exported), NotWritten> {
         let options = Options { level: plan.level, ..Options::default() };
-        let PlannedPart { manifest, records, said, after, news } = part;
-        let mut exported = Exported::planned(&manifest, news, plan);
+        let PlannedPart { manifest, records, said, after, attachments, news } = part;
+        let mut exported = Exported::planned(&manifest, attachments, news, plan);
         let out = Counting { out, bytes: 0 };
         let out = match &plan.readers {
             Some(Readers::Keys(keys, _)) => Wrapping::for_readers(keys, out)?,

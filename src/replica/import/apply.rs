@@ -184,7 +184,7 @@ impl Replica {
             Reception::Outlived => {
                 let peer = self.meet_without_applying(from, records)?;
                 let (number, name) = (manifest.number, &peer.name);
-                self.note(format!("bundle {number} from {name} was made before {name} began anew; you can delete it"));
+                self.note(format!("bundle {number} from {name} was made before {name} began anew; you can remove it"));
                 Ok(ImportOutcome::NothingNew)
             }
             Reception::NotYet(error) => {

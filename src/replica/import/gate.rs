@@ -1,6 +1,7 @@
 //! The gate: decides by a bundle's manifest whether the bundle is taken. An import, a dry run, `verify` and the import
 //! of a directory all use this one answer. Nothing is written here.
 
+use super::foreseen::Foreseen;
 use super::refusal::{self, Refusal};
 use crate::bundle::{BundleKind, Manifest, PublicKey, ReplicaId, SignedSuccession, limits};
 use crate::error::{Error, Result};
@@ -152,6 +153,17 @@ impl Replica {
 
     /// Decides about a bundle from this sender.
     pub fn receive(&self, manifest: &Manifest, sender: &Sender, clock_ahead: ClockAhead) -> Result<Reception> {
+        self.receive_behind(&Foreseen::default(), manifest, sender, clock_ahead)
+    }
+
+    /// The same, as if bundles that were only looked at had been imported before.
+    pub fn receive_behind(
+        &self,
+        before: &Foreseen,
+        manifest: &Manifest,
+        sender: &Sender,
+        clock_ahead: ClockAhead,
+    ) -> Result<Reception> {
         match sender {
             Sender::Own => return Ok(Reception::Refused(self.own_bundle(manifest)?)),
             Sender::Stranger { revoked } => return Ok(Reception::Refused(stranger(manifest, revoked.clone()))),
@@ -174,7 +186,16 @@ impl Replica {
         if let Some(error) = self.is_ahead(manifest, name, clock_ahead) {
             return Ok(Reception::ClockAhead(error));
         }
-        let (knowledge, standing) = (self.state.knowledge()?, sender.standing());
+        self.weigh(before, manifest, sender)
+    }
+
+    /// Decides by what is known here about a bundle that is believed.
+    fn weigh(&self, before: &Foreseen, manifest: &Manifest, sender: &Sender) -> Result<Reception> {
+        let name = sender.name(manifest);
+        let mut knowledge = self.state.knowledge()?;
+        knowledge.join(&before.knowledge);
+        let foreseen = before.standings.get(&self.present_id(&manifest.sender.id)?);
+        let standing = foreseen.cloned().unwrap_or_else(|| sender.standing());
         if let Some(refusal) = self.knows_too_much(manifest, &knowledge)? {
             return Ok(Reception::Refused(refusal));
         }
@@ -183,7 +204,9 @@ impl Replica {
         // What isn't believed asks for nothing that would have to be known.
         let caps = self.caps(&knowledge)?;
         let believed = caps.believe(&manifest.head(), &knowledge);
-        let horizon = caps.horizon(&self.state.horizon()?);
+        let mut horizon = self.state.horizon()?;
+        horizon.join(&before.horizon);
+        let horizon = caps.horizon(&horizon);
         let judged = judge(incarnation, |_| issued, &knowledge, &horizon, &standing, &believed.head);
         Ok(match judged {
             Err(RolledBack::Sender | RolledBack::SenderOrTold(_)) if is_outlived(&standing, manifest) => {
@@ -204,7 +227,12 @@ impl Replica {
             Err(who) => Reception::RolledBack(who, refusal::rolled_back(who, name)),
             Ok(Judgement::NotYet(missing)) => Reception::NotYet(refusal::not_yet(name, manifest, &missing)),
             Ok(Judgement::NeedsFull) => Reception::NotYet(refusal::needs_full(name)),
-            Ok(Judgement::Apply) if self.has_nothing_new(manifest, &believed, &knowledge)? => Reception::NothingNew,
+            Ok(Judgement::Apply)
+                if !before.lacks(manifest)
+                    && self.has_nothing_new(manifest, &believed, &knowledge, &before.proven)? =>
+            {
+                Reception::NothingNew
+            }
             Ok(Judgement::Apply) => Reception::Apply,
         })
     }
@@ -263,13 +291,20 @@ impl Replica {
     /// Whether a bundle that can be applied would change nothing. That others have told of what its sender has done
     /// proves nothing: it is read all the same until it was heard from there. A later part of a split bundle has no new
     /// records, but may hold messages that are missing here.
-    fn has_nothing_new(&self, manifest: &Manifest, believed: &Believed, knowledge: &Knowledge) -> Result<bool> {
+    fn has_nothing_new(
+        &self,
+        manifest: &Manifest,
+        believed: &Believed,
+        knowledge: &Knowledge,
+        also_proven: &Knowledge,
+    ) -> Result<bool> {
         let incarnation = manifest.sender.incarnation;
+        let proven = self.state.proven(&self.public_key().id())?.get(incarnation).max(also_proven.get(incarnation));
         Ok(manifest.kind == BundleKind::Delta
             && !believed.may_tell(knowledge)
             // What is said about replicas is heard whatever the stamp beside it is worth.
             && (believed.cut.is_empty() || manifest.counts.replicas == 0)
-            && self.state.proven(&self.public_key().id())?.get(incarnation) >= manifest.tip.get(incarnation)
+            && proven >= manifest.tip.get(incarnation)
             && (manifest.counts.messages == 0
                 || (self.state.missing_digests(1)?.is_empty() && self.state.missing_attachments(1)?.is_empty())))
     }

@@ -371,8 +371,9 @@ impl<'i> Merge<'i> {
             }
         }
         let mut absent = Vec::new();
-        state.each_entry(|row| {
-            if !self.held.contains(row.key) && self.meeting.decide(Some(&row.entry), None) != Decision::Keep {
+        let is_absent = |key| !self.held.contains(key);
+        state.each_entry_of(is_absent, |row| {
+            if self.meeting.decide(Some(&row.entry), None) != Decision::Keep {
                 absent.push(row.key);
             }
             Ok(())

@@ -179,13 +179,10 @@ pub(super) enum Cut {
 impl Cut {
     pub(super) fn outcome(self, error: &bundle::Error) -> ImportOutcome {
         match (self, error) {
-            (Self::LeftForLater, bundle::Error::Truncated | bundle::Error::CutOrChanged | bundle::Error::Empty) => {
-                ImportOutcome::Incomplete(
-                    Error::new(ErrorKind::NotYet, "this bundle ends early, so it was left for later").advise(
-                        "import again when it is copied to its end; if nothing copies it any more, copy it again",
-                    ),
-                )
-            }
+            (Self::LeftForLater, bundle::Error::Truncated | bundle::Error::Empty) => ImportOutcome::Incomplete(
+                Error::new(ErrorKind::NotYet, "this bundle ends early, so it was left for later")
+                    .advise("import again when it is copied to its end; if nothing copies it any more, copy it again"),
+            ),
             (_, error) if error.is_for_others() => ImportOutcome::ForSomeoneElse(reading(error)),
             _ => ImportOutcome::Rejected(reading(error)),
         }

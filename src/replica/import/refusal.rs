@@ -360,7 +360,7 @@ pub(in crate::replica) fn reading(error: &bundle::Error) -> Error {
         bundle::Error::BadSignature { .. } | bundle::Error::WrongSigner { .. } => {
             "don't trust it; export it again on the machine that it says it is from"
         }
-        bundle::Error::Truncated | bundle::Error::CutOrChanged => "copy it again, whole, or export again",
+        bundle::Error::Truncated => "copy it again, whole, or export again",
         bundle::Error::Sealed => "import it on the machine that it is for; if that is this one, export it again there",
         bundle::Error::Locked => {
             "`mailsync join MAILROOT BUNDLE` makes a new replica from an invitation; for anything else, give the code with \

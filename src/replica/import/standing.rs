@@ -79,32 +79,92 @@ impl Replica {
     }
 
     /// Says so if this machine's clock differs from those of all its peers that were heard of, or was wrong itself
-    /// once. Whoever stamps changes anew by this clock should know it first.
-    pub(in crate::replica) fn compare_clocks(&self) -> Result<()> {
-        let mut heard = self.neighbours()?;
-        heard.retain(|peer| peer.last_heard.is_some() || peer.skew.is_some());
-        let all = heard.iter().map(|peer| peer.skew).reduce(|all, one| match (all, one) {
-            (Some(Skew::Ahead(all)), Some(Skew::Ahead(one))) => Some(Skew::Ahead(all.min(one))),
-            (Some(Skew::Behind(all)), Some(Skew::Behind(one))) => Some(Skew::Behind(all.min(one))),
-            _ => None,
-        });
-        let mine = self.state.knowledge()?.get(self.state.incarnation()?);
-        let has_stamped = self.wall_clock().is_behind(mine);
-        if let Some(skew) = all.flatten() {
-            let names: Vec<&str> = heard.iter().map(|peer| peer.name.as_str()).collect();
-            self.note(refusal::own_clock(skew, &names.join(", "), has_stamped));
-        }
-        // Of a clock that is behind all others, nothing can be told about the stamps that were made by a right one.
-        if has_stamped && !matches!(all.flatten(), Some(Skew::Ahead(_))) {
-            self.note(refusal::own_stamps(mine));
+    /// once.
+    pub(super) fn compare_clocks(&self) -> Result<()> {
+        self.clock_words(&self.peers_with_clocks()?)?.into_iter().for_each(|words| self.note(words));
+        Ok(())
+    }
+
+    /// Says so if this machine's clock differs from those of all its peers. Whoever stamps changes anew by this clock should
+    /// know it first.
+    pub(in crate::replica) fn compare_with_peers(&self) -> Result<()> {
+        let heard = self.peers_with_clocks()?;
+        if let Some(skew) = skew_of_all(&heard) {
+            self.note(own_clock(skew, &heard, self.has_stamped_ahead()?));
         }
         Ok(())
+    }
+
+    /// Notes what is wrong with this machine's clock, or was, as far as is known without a bundle that has just come.
+    ///
+    /// # Errors
+    /// The state can't be read.
+    pub fn note_clock(&self) -> Result<()> {
+        self.what_is_wrong_with_the_clock()?.into_iter().for_each(|words| self.note(words));
+        Ok(())
+    }
+
+    /// What is wrong with this machine's clock, or was: it differs from those of all peers, as the last bundles have shown it
+    /// and as far as it was not set since; or changes were stamped by it that are in the future.
+    ///
+    /// # Errors
+    /// The state can't be read.
+    pub fn what_is_wrong_with_the_clock(&self) -> Result<Vec<String>> {
+        let wall = self.wall_clock();
+        let mut heard = self.peers_with_clocks()?;
+        let is_so =
+            |peer: &Peer| peer.skew.zip(peer.last_heard).is_none_or(|(skew, heard)| wall.may_still_differ(skew, heard));
+        // Of one that can't be so any more, nothing is known.
+        if !heard.iter().all(is_so) {
+            heard.clear();
+        }
+        self.clock_words(&heard)
+    }
+
+    /// The peers of whose clocks something is known.
+    fn peers_with_clocks(&self) -> Result<Vec<Peer>> {
+        let mut heard = self.neighbours()?;
+        heard.retain(|peer| peer.last_heard.is_some() || peer.skew.is_some());
+        Ok(heard)
+    }
+
+    /// Whether this machine's clock is ahead of those of all peers, as far as is known.
+    pub(in crate::replica) fn ahead_of_all_peers(&self) -> Result<bool> {
+        let (wall, heard) = (self.wall_clock(), self.peers_with_clocks()?);
+        let last = heard.iter().filter_map(|peer| peer.last_heard).max();
+        Ok(skew_of_all(&heard).is_some_and(|skew| {
+            matches!(skew, Skew::Behind(_)) && last.is_none_or(|last| wall.may_still_differ(skew, last))
+        }))
+    }
+
+    fn has_stamped_ahead(&self) -> Result<bool> {
+        Ok(self.wall_clock().is_behind(self.state.knowledge()?.get(self.state.incarnation()?)))
+    }
+
+    fn clock_words(&self, heard: &[Peer]) -> Result<Vec<String>> {
+        let (skew, has_stamped) = (skew_of_all(heard), self.has_stamped_ahead()?);
+        let mut words: Vec<String> = skew.iter().map(|skew| own_clock(*skew, heard, has_stamped)).collect();
+        // Of a clock that is behind all others, nothing can be told about the stamps that were made by a right one.
+        if has_stamped && !matches!(skew, Some(Skew::Ahead(_))) {
+            words.push(refusal::own_stamps(self.state.knowledge()?.get(self.state.incarnation()?)));
+        }
+        Ok(words)
+    }
+
+    /// Since when nobody knows how much time has passed on this machine, if its clock has gone on by so much that it may have
+    /// been set wrong.
+    pub(in crate::replica) fn clock_doubt(&self) -> Result<Option<u64>> {
+        let looked_at = self.state.scanned()?.max(self.state.clock_confirmed()?);
+        Ok(self.wall_clock().doubt(self.state.clock_doubted()?, looked_at))
     }
 
     pub(super) fn record_heard_within(&self, tx: &Transaction<'_>, peer: &Peer, manifest: &Manifest) -> Result<()> {
         tx.set_heard(peer.key, self.now())?;
         tx.set_disowns(peer.key, false)?;
         tx.set_skew(peer.key, self.skew_of(manifest)?)?;
+        if self.wall_clock().is_confirmed_by(manifest.made) && self.clock_doubt()?.is_some() {
+            tx.confirm_clock(self.now())?;
+        }
         if peer.token.is_some() && self.is_recipient(manifest.recipient) {
             tx.set_peer_token(peer.key, None)?;
         }
@@ -186,4 +246,20 @@ impl Replica {
         }
         Ok(())
     }
+}
+
+/// How the clocks of all these peers differ from this machine's, by so much at least: `None` if one doesn't, or they differ in
+/// both directions.
+fn skew_of_all(heard: &[Peer]) -> Option<Skew> {
+    let all = heard.iter().map(|peer| peer.skew).reduce(|all, one| match (all, one) {
+        (Some(Skew::Ahead(all)), Some(Skew::Ahead(one))) => Some(Skew::Ahead(all.min(one))),
+        (Some(Skew::Behind(all)), Some(Skew::Behind(one))) => Some(Skew::Behind(all.min(one))),
+        _ => None,
+    });
+    all.flatten()
+}
+
+fn own_clock(skew: Skew, heard: &[Peer], has_stamped: bool) -> String {
+    let names: Vec<&str> = heard.iter().map(|peer| peer.name.as_str()).collect();
+    refusal::own_clock(skew, &names.join(", "), has_stamped)
 }

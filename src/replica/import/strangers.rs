@@ -169,7 +169,7 @@ fn with_beginning(mut file: &File, known: String) -> io::Result<Digest> {
 }
 
 /// What a file is by its first bytes.
-fn begins(mut file: &File) -> io::Result<Begins> {
+pub(super) fn begins(mut file: &File) -> io::Result<Begins> {
     let mut first = Vec::new();
     file.rewind()?;
     file.take(Begins::BYTES).read_to_end(&mut first)?;
@@ -180,11 +180,11 @@ fn begins(mut file: &File) -> io::Result<Begins> {
 /// A damaged bundle is told each time, since somebody has to send it again: so what may be one is not remembered. `made_so` says
 /// that a key which isn't known here has signed what is wrong.
 pub(super) fn stays_foreign(file: &File, wrong: Option<&bundle::Error>, made_so: bool) -> Result<bool> {
-    use bundle::Error::{CutOrChanged, Empty, Io, NewerFormat, NotABundle, Sink, Truncated};
+    use bundle::Error::{Empty, Io, NewerFormat, NotABundle, Sink, Truncated};
     let begins = || begins(file).map_err(|error| reading(&bundle::Error::Io(error)));
     match wrong {
         // It may still be being copied, or be understood by the next mailsync.
-        None | Some(CutOrChanged | Empty | Truncated | NewerFormat { .. } | Io(_) | Sink(_)) => Ok(false),
+        None | Some(Empty | Truncated | NewerFormat { .. } | Io(_) | Sink(_)) => Ok(false),
         Some(_) if made_so => Ok(true),
         // What a key of this replica opens is a bundle, whatever is within it.
         Some(NotABundle { .. }) => Ok(begins()? != Begins::Encrypted),

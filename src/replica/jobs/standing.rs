@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::model::{JobState, Knowledge};
 use crate::replica::Replica;
 use crate::state::{Job, StatementKind};
+use crate::text::did_you_mean;
 
 /// This many jobs are looked at in one go.
 const BATCH: u32 = 256;
@@ -141,7 +142,7 @@ impl Replica {
             }
             Ok(())
         })?;
-        let mut standing = only_one(digits, found)?;
+        let mut standing = only_one(digits, found, || self.job_like(digits))?;
         let Some(job) = self.state.job_by_id(&standing.id)? else { return Ok((standing, None)) };
         if standing.command.is_none() {
             standing.command = self.command_in_body(&job)?;
@@ -202,7 +203,17 @@ impl Replica {
             after = Some((last.made, last.key));
             found.extend(batch.into_iter().filter(|job| job.id.to_string().starts_with(digits)));
         }
-        only_one(digits, found)
+        only_one(digits, found, || self.job_like(digits))
+    }
+
+    /// The question whether a person means another job, whose id begins nearly like this.
+    fn job_like(&self, digits: &str) -> Result<String> {
+        let mut begin = Vec::new();
+        self.each_job(|job| {
+            begin.push(job.id.to_string().chars().take(digits.chars().count().max(1)).collect::<String>());
+            Ok(())
+        })?;
+        Ok(did_you_mean(digits, begin.iter().map(String::as_str)))
     }
 }
 
@@ -226,13 +237,13 @@ impl JobStanding {
     }
 }
 
-fn only_one<T>(digits: &str, mut found: Vec<T>) -> Result<T> {
+fn only_one<T>(digits: &str, mut found: Vec<T>, meant: impl FnOnce() -> Result<String>) -> Result<T> {
     let many = found.len() > 1;
     match found.pop() {
         Some(_) if many => Err(Error::usage(format!("looking for job {digits}: several begin with that"))
             .advise("give more digits of its id, as `mailsync jobs list` shows it")),
         Some(job) if !digits.is_empty() => Ok(job),
         _ => Err(Error::usage(format!("looking for job {digits}: there is none"))
-            .advise("see `mailsync jobs list` for those that are known here")),
+            .advise(format!("{}see `mailsync jobs list` for those that are known here", meant()?))),
     }
 }

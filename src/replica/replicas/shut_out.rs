@@ -92,7 +92,8 @@ impl Replica {
         let (revocations, mut counting) = self.weigh_revocations(sayings, &successors)?;
         counting.retain(|one| one.counts);
         counting.sort_by_key(|one| revocations[one.said].heard);
-        let mut all = ShutOuts::default();
+        let mut groups: Vec<(BTreeSet<ReplicaId>, Vec<usize>)> = Vec::new();
+        let mut nobodys = Vec::new();
         for group in shut_out_together(counting.iter().map(|one| one.key), &successors) {
             let mut by: Vec<usize> = Vec::new();
             for one in counting.iter().filter(|one| group.contains(&one.key)) {
@@ -100,6 +101,21 @@ impl Replica {
                     by.push(one.said);
                 }
             }
+            let mut is_somebodys = false;
+            for id in &group {
+                is_somebodys |= self.is_known(id)?;
+            }
+            if is_somebodys { &mut groups } else { &mut nobodys }.push((group, by));
+        }
+        // Keys that are nobody's here are shown with whom they were named beside, by all who have named them.
+        for (keys, by) in nobodys {
+            match groups.iter_mut().find(|(_, of_group)| by.iter().all(|said| of_group.contains(said))) {
+                Some((group, _)) => group.extend(keys),
+                None => groups.push((keys, by)),
+            }
+        }
+        let mut all = ShutOuts::default();
+        for (group, by) in groups {
             let earliest = by.iter().map(|&said| revocations[said].revocation.since).min();
             let Some((&first, since)) = by.first().zip(earliest) else { continue };
             let name = self.name_in(&group, &revocations[first].revocation)?;
@@ -156,11 +172,13 @@ impl Replica {
                 continue;
             }
             let by_stranger = !self.is_known(&by)?;
+            let brought_by = carrier.map(|carrier| self.present_id(&carrier)).transpose()?;
             for key in revocation.all_keys() {
                 let said = SaidOfReplica { at: revocation.at, signed: "" };
                 let here = carrier.is_none();
                 let since = revocation.since;
-                reduced.push(Revoked { who: key, by, since, said, heard, here, overruled, by_stranger });
+                let who = key;
+                reduced.push(Revoked { who, by, since, said, heard, here, overruled, by_stranger, brought_by });
                 held.push(Held { key, said: revocations.len(), counts: false });
             }
             texts.push(line.signed);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::discover::Discovery;
 use super::pass::{AHEAD, BATCH, Scan};
-use super::report::Depth;
+use super::report::{Depth, Selection};
 use crate::disk::hash_file;
 use crate::error::{Error, Result};
 use crate::maildir::listing::{CleanListing, CleanTimes, Devices, Listing, path_in, stat_folder, wall_clock};
@@ -130,15 +130,21 @@ impl Scan<'_> {
         Ok(folders)
     }
 
-    /// The folders that the scan was asked for.
+    /// The folders that the scan was asked for, and those below them.
     fn wanted(&self, is_there: impl Fn(FolderKey) -> bool) -> Result<BTreeSet<FolderKey>> {
-        let find = |name| {
-            self.replica.state.find_folder(name).filter(|key| is_there(*key)).ok_or_else(|| {
-                Error::usage(format!("scanning {name}: there is no such folder"))
-                    .advise("name folders as `mailsync status` lists them")
-            })
-        };
-        self.options.folders.iter().map(find).collect()
+        let mut wanted = BTreeSet::new();
+        let rows = self.replica.state.all_folders();
+        for name in &self.options.folders {
+            let selection = Selection::of_folder(name);
+            let found = rows.iter().filter(|row| selection.has_folder(&row.name) && is_there(row.key));
+            let mut found = found.map(|row| row.key).peekable();
+            if found.peek().is_none() {
+                return Err(Error::usage(format!("scanning {name}: there is no such folder"))
+                    .advise(self.replica.how_folders_are_named(name.as_str())));
+            }
+            wanted.extend(found);
+        }
+        Ok(wanted)
     }
 
     /// The folders that are to be listed now, and how long to wait first so that their listings can be clean.

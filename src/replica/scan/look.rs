@@ -4,21 +4,25 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::vanished::no_maildir_left;
 use crate::disk::{FileType, is_absent};
 use crate::error::{Error, Result};
 use crate::maildir::FileName;
 use crate::maildir::listing::{CleanListing, Listing, Times, stat_folder};
 use crate::model::FolderName;
 use crate::replica::Replica;
-use crate::state::FolderRow;
+use crate::replica::safety::{By, Loss, Losses, MassDelete, guard_losses};
+use crate::state::{Directory, FolderRow};
 
 /// How the disk differs from what the last scan has seen.
 #[derive(Clone, Debug, Default)]
 pub struct DiskLook {
     /// The folders that are otherwise than they were, sorted by name.
     pub folders: Vec<FolderLook>,
-    /// How many directories there are in which no scan has looked for folders.
+    /// How many directories there are in which no scan has looked for folders, and that no command has made.
     pub directories: u64,
+    /// Why a scan would refuse to take for removed what is gone.
+    pub refusal: Option<Error>,
     /// What could not be looked at.
     pub problems: Vec<Error>,
 }
@@ -63,7 +67,39 @@ impl Replica {
             }
         }
         self.look_for_directories(&mut look)?;
+        look.refusal = self.refusal_of(&look)?;
         Ok(look)
+    }
+
+    /// Why a scan would refuse what is gone. What has been moved from one folder to another isn't lost; since no message is
+    /// read, as many as came somewhere may have been.
+    fn refusal_of(&self, look: &DiskLook) -> Result<Option<Error>> {
+        let rows = self.state.all_folders();
+        let gone = || look.folders.iter().filter(|folder| folder.is_gone);
+        let there = rows.iter().filter(|row| row.on_disk).count();
+        if look.problems.is_empty() && look.directories == 0 && gone().count() == there && self.state.has_files()? {
+            return Ok(Some(no_maildir_left(self.mail_root(), "", By::Scan)));
+        }
+        let held: BTreeMap<FolderName, u64> = self.state.entries_by_folder()?.into_iter().collect();
+        let came: u64 = look.folders.iter().map(|folder| folder.came).sum();
+        let lost = |folder: &FolderLook| Loss {
+            gone: folder.gone.saturating_sub(came),
+            held: held.get(&folder.name).copied().unwrap_or(0),
+            before: 0,
+        };
+        let all_gone: u64 = look.folders.iter().map(|folder| folder.gone).sum();
+        let is_present = |name: &FolderName| rows.iter().any(|row| row.name == *name && row.is_present());
+        let losses = Losses {
+            by_folder: look.folders.iter().map(|folder| (folder.name.to_string(), lost(folder))).collect(),
+            all: Loss { gone: all_gone.saturating_sub(came), held: held.values().sum(), before: 0 },
+            folders: Loss {
+                gone: gone().filter(|folder| !folder.name.is_inbox() && is_present(&folder.name)).count() as u64,
+                held: rows.iter().filter(|row| row.is_present()).count() as u64,
+                before: 0,
+            },
+            earlier: None,
+        };
+        Ok(guard_losses(MassDelete::Refuse, &self.config.guard, By::Scan, &losses).err())
     }
 
     /// Looks at one folder. `None` if it is as it was.
@@ -119,7 +155,14 @@ impl Replica {
 
     /// Counts directories in which no scan has looked, where directories were added since.
     fn look_for_directories(&self, look: &mut DiskLook) -> Result<()> {
-        let (known, expected, disk) = (self.state.directories()?, self.expected_dirs(), &*self.world.disk);
+        let (mut known, expected, disk) = (self.state.directories()?, self.expected_dirs(), &*self.world.disk);
+        // What an import has made is known as well, though no scan has searched it.
+        let unsearched = Directory { times: None, mount: None, is_folder: true, is_link: false };
+        for row in self.state.all_folders().iter().filter(|row| row.on_disk) {
+            for dir in self.relative_dir(&row.name).ancestors() {
+                known.entry(dir.to_owned()).or_insert(unsearched);
+            }
+        }
         for (dir, seen) in &known {
             let path = self.mail_root().join(dir);
             let times = match disk.metadata(&path) {

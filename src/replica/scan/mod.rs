@@ -99,9 +99,13 @@ impl Replica {
 const RECENT: u64 = 60_000;
 
 impl Scan<'_> {
-    /// Records when all of the disk was looked at.
+    /// Records when all of the disk was looked at, and whether that can be.
     fn record_time(&self) -> Result<()> {
         let (now, last) = (self.replica.now(), self.replica.state.scanned()?);
+        let doubt = self.replica.clock_doubt()?;
+        if doubt != self.replica.state.clock_doubted()? {
+            self.tx.set_clock_doubted(doubt)?;
+        }
         let is_recent = last.is_some_and(|last| (last..last.saturating_add(RECENT)).contains(&now));
         if is_recent && !self.report.has_changes() { Ok(()) } else { self.tx.set_scanned(now) }
     }

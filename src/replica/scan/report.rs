@@ -98,7 +98,7 @@ pub struct ScanReport {
     /// Entries whose files vanished and are wanted back.
     pub missing: u64,
     /// Folders that vanished and are wanted back.
-    pub folders_missing: u64,
+    pub folders_missing: Vec<FolderName>,
     /// Files that were found for entries that had none.
     pub adopted: u64,
     /// Entries of which another size was recorded than their messages have.

@@ -2,6 +2,7 @@
 //! wants it back, its contents are missing; or it is left to a later scan, since it may be where nobody could look.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::copies::ByFolder;
@@ -36,19 +37,29 @@ struct Outcome {
     missing: u64,
 }
 
+const MOUNT: &str = "mount the disk that holds your mail";
+
+/// The refusal of a mail root that held mail and has no folder any more; `why` ends what is wrong.
+pub(super) fn no_maildir_left(root: &Path, why: &str, by: By) -> Error {
+    Error::refused(format!("scanning {}: no Maildir is left in it{why}", root.display())).advise(format!(
+        "{MOUNT}, or put the layout in config.toml right; `{RESTORE} --all` gets the mail back if it was removed by mistake; if \
+         it is really to be gone, run `{}`",
+        by.confirmation()
+    ))
+}
+
 impl Scan<'_> {
     /// Refuses a mail root that held mail and has no folder any more: an unmounted disk is more likely than a person's
     /// wish.
     pub(super) fn check_root_is_not_empty(&self, discovery: &Discovery) -> Result<()> {
-        let root = self.replica.mail_root().display();
-        let mount = "mount the disk that holds your mail";
         if let Purpose::Restore(_) = self.purpose {
             if !discovery.remounted {
                 return Ok(());
             }
+            let root = self.replica.mail_root().display();
             let what = format!("restoring mail to {root}: something else was mounted there before");
             return Err(Error::refused(what).advise(format!(
-                "{mount}; if it is lost, begin anew in an empty mail root, with `mailsync join` and an invitation by a peer"
+                "{MOUNT}; if it is lost, begin anew in an empty mail root, with `mailsync join` and an invitation by a peer"
             )));
         }
         let empty = discovery.folders.is_empty() && discovery.unreadable.is_empty() && discovery.doubles.is_empty();
@@ -56,12 +67,7 @@ impl Scan<'_> {
             return Ok(());
         }
         let why = if discovery.remounted { ", and something else was mounted there before" } else { "" };
-        let advice = format!(
-            "{mount}, or put the layout in config.toml right; `{RESTORE} --all` gets the mail back if it was removed by \
-                 mistake; if it is really to be gone, run `{}`",
-            self.by().confirmation()
-        );
-        Err(Error::refused(format!("scanning {root}: no Maildir is left in it{why}")).advise(advice))
+        Err(no_maildir_left(self.replica.mail_root(), why, self.by()))
     }
 
     /// By which command a person confirms what this scan takes away.
@@ -110,7 +116,7 @@ impl Scan<'_> {
         gone: HashMap<Digest, ByFolder<Gone>>,
         vanished: &[Arc<FolderRow>],
     ) -> Result<()> {
-        let held_folders = self.replica.state.all_folders().iter().filter(|row| is_present(row)).count() as u64;
+        let held_folders = self.replica.state.all_folders().iter().filter(|row| row.is_present()).count() as u64;
         let mut outcomes: BTreeMap<FolderKey, Outcome> = BTreeMap::new();
         let mut removed = Vec::new();
         for gone in gone.into_values().flat_map(ByFolder::into_all).filter(|gone| gone.row.entry.alive()) {
@@ -230,11 +236,11 @@ impl Scan<'_> {
             self.tx.set_folder_on_disk(row.key, false)?;
             self.tx.set_particular_dir(row.key, None)?;
             self.tx.set_clean_listing(row.key, None)?;
-            if !is_present(row) || row.name.is_inbox() {
+            if !row.is_present() || row.name.is_inbox() {
                 continue;
             }
             if is_wanted && !was_renamed {
-                self.report.folders_missing += 1;
+                self.report.folders_missing.push(row.name.clone());
                 continue;
             }
             let stamp = self.stamp()?;
@@ -244,8 +250,4 @@ impl Scan<'_> {
         }
         Ok(lost)
     }
-}
-
-fn is_present(row: &FolderRow) -> bool {
-    row.state.is_some_and(|state| state.present)
 }

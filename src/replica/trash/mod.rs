@@ -106,6 +106,18 @@ impl Replica {
         })
     }
 
+    /// Looks whether the file of a message in the trash is there.
+    ///
+    /// # Errors
+    /// It isn't, or can't be looked at.
+    pub fn check_trashed(&self, trashed: &Trashed) -> Result<()> {
+        let file = self.trash_file(trashed);
+        self.world.disk.link_metadata(&file).map(drop).map_err(|error| {
+            Error::io("showing the message in the trash: looking at", &file, error)
+                .advise("restore it on another machine, if it is in the trash there")
+        })
+    }
+
     /// Who has removed a message: by whose change that was, or else whose bundle told of it.
     pub fn remover(trashed: &Trashed, names: &Names<'_>) -> Result<String> {
         trashed.removal.map_or_else(|| Ok(trashed.by.to_string()), |stamp| names.of(stamp.incarnation))
