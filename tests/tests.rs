@@ -35,6 +35,7 @@ mod a_replica_moves_and_loses_nothing;
 mod a_replica_that_has_taken_bad_things_in_is_repaired;
 mod a_state_put_back_is_noticed;
 mod a_stolen_key_is_shut_out_with_all_that_follow_it;
+mod a_thief_who_speaks_first_is_shut_out_by_a_person;
 mod an_import_happens_in_order;
 mod an_invitation_is_opened_by_its_code;
 mod an_old_bundle_gets_no_answer;

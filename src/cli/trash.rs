@@ -60,7 +60,7 @@ fn list(context: &Context, selection: &TrashSelection) -> CommandResult {
             &[
                 &trashed.key.to_string(),
                 &local_short(trashed.removed, &zone),
-                &Replica::remover(&trashed, &names)?,
+                Replica::known_remover(&trashed, &names)?.as_deref().unwrap_or("unknown"),
                 trashed.folder.as_str(),
                 headline.from.as_deref().unwrap_or("-"),
                 headline.subject.as_deref().unwrap_or("-"),
@@ -153,12 +153,12 @@ fn show(context: &Context, id: i64) -> CommandResult {
 fn told(item: &TrashItem, dry: bool) -> String {
     let (id, would, folder) = (item.trashed.key, if dry { "would be" } else { "is" }, printable(item.folder.as_str()));
     if let Some(file) = &item.copy {
-        return format!("{id} {would} copied to {}", file.display());
+        return format!("trash {id} {would} copied to {}", file.display());
     }
     match (item.was_there, dry) {
-        (false, _) => format!("{id} {would} back in {folder}"),
-        (true, true) => format!("{id} {would} back in {folder} once more: it is already in {folder}"),
-        (true, false) => format!("{id} {would} back in {folder} once more: it was already in {folder}"),
+        (false, _) => format!("trash {id} {would} back in {folder}"),
+        (true, true) => format!("trash {id} {would} back in {folder} once more: it is already in {folder}"),
+        (true, false) => format!("trash {id} {would} back in {folder} once more: it was already in {folder}"),
     }
 }
 

@@ -38,12 +38,17 @@ impl ChangesOf {
 #[derive(Debug)]
 pub struct Names<'r> {
     replica: &'r Replica,
-    known: RefCell<BTreeMap<Incarnation, String>>,
+    known: RefCell<BTreeMap<Incarnation, Option<String>>>,
 }
 
 impl Names<'_> {
     /// The name of who has made a change, or its id if it is no peer any more.
     pub fn of(&self, incarnation: Incarnation) -> Result<String> {
+        Ok(self.known(incarnation)?.unwrap_or_else(|| String::from("a replica not known here")))
+    }
+
+    /// The same; `None` if nobody knows whose it is.
+    pub(super) fn known(&self, incarnation: Incarnation) -> Result<Option<String>> {
         if let Some(name) = self.known.borrow().get(&incarnation) {
             return Ok(name.clone());
         }
@@ -129,7 +134,7 @@ impl Replica {
 
     /// What a person is told of the replica that made a change: its name, or its id if it is no peer any more. Whose an
     /// incarnation is that no bundle has shown as anybody's those tell who have revoked a replica.
-    fn who(&self, incarnation: Incarnation) -> Result<String> {
+    fn who(&self, incarnation: Incarnation) -> Result<Option<String>> {
         let me = self.public_key().id();
         let (mut names, mut ids) = (Vec::new(), self.state.replicas_of(incarnation, &me)?);
         if ids.is_empty() {
@@ -147,7 +152,7 @@ impl Replica {
                 None => id.to_string(),
             });
         }
-        Ok(if names.is_empty() { String::from("a replica not known here") } else { names.join(" or ") })
+        Ok((!names.is_empty()).then(|| names.join(" or ")))
     }
 }
 
@@ -204,13 +209,16 @@ mod tests {
         disputed.sort();
         assert_eq!(disputed, [Incarnation(7), Incarnation(8)]);
 
-        let who = |incarnation| replica.who(Incarnation(incarnation)).unwrap();
+        let names = replica.names();
+        let who = |incarnation| names.of(Incarnation(incarnation)).unwrap();
         let mut either: Vec<String> = who(8).split(" or ").map(str::to_owned).collect();
         either.sort();
         assert_eq!(either, ["laptop", "server"]);
         assert_eq!([who(7), who(9), who(mine.0)], ["laptop", "server", "desktop"].map(String::from));
-        assert_eq!(who(10), "a replica not known here");
+        assert_eq!((who(10).as_str(), names.known(Incarnation(10)).unwrap()), ("a replica not known here", None));
         replica.remove_peer("laptop").unwrap();
+        let names = replica.names();
+        let who = |incarnation| names.of(Incarnation(incarnation)).unwrap();
         assert_eq!(who(7), laptop.id().to_string());
         assert_eq!(author(&laptop.id().to_string()).name, laptop.id().to_string());
         assert!(replica.author("laptop").unwrap_err().to_string().contains("the peers are: server"));

@@ -40,6 +40,11 @@ impl ShutOut {
     pub fn was_looked_at(&self) -> bool {
         self.by.iter().any(|heard| heard.carrier.is_none())
     }
+
+    /// What persons on this machine have said, and not taken back.
+    pub(super) fn said_here(&self) -> Vec<&Revocation> {
+        self.by.iter().filter(|heard| heard.carrier.is_none()).map(|heard| &heard.revocation).collect()
+    }
 }
 
 /// All replicas that were revoked, as far as that counts here.

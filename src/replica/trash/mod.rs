@@ -124,6 +124,14 @@ impl Replica {
         trashed.removal.map_or_else(|| Ok(trashed.by.to_string()), |stamp| names.of(stamp.incarnation))
     }
 
+    /// The same, if it is known.
+    ///
+    /// # Errors
+    /// The state can't be read.
+    pub fn known_remover(trashed: &Trashed, names: &Names<'_>) -> Result<Option<String>> {
+        trashed.removal.map_or_else(|| Ok(Some(trashed.by.to_string())), |stamp| names.known(stamp.incarnation))
+    }
+
     /// What is meant, as the state looks for it.
     fn trash_filter(&self, selection: &TrashSelection, author: Option<&Author>) -> Result<TrashFilter> {
         let by = match author {
