@@ -218,7 +218,7 @@ fn numbers(text: &str, words: [&str; 4]) -> Counted {
     if text == "nothing new" {
         return counted;
     }
-    for part in text.split(", ") {
+    for part in text.split(", ").filter(|part| !part.ends_with("made or removed")) {
         for (count, word) in counted.iter_mut().zip(words) {
             *count += part.strip_suffix(word).map_or(0, |number| number.trim().parse::<u64>().unwrap());
         }
