@@ -5,6 +5,7 @@
 //! as arguments. So the same code is run by the replica on disk and by the simulations in the tests.
 
 mod amount;
+mod brought;
 mod claims;
 mod digest;
 mod entry;
@@ -30,6 +31,7 @@ mod text;
 mod wall;
 
 pub use amount::Amount;
+pub use brought::{Brought, named_by_revocation};
 pub use claims::{Claims, Untrue};
 pub use digest::{Digest, StateDigest};
 pub use entry::{Entry, EntryId, Mtime, Origin, Removal};
