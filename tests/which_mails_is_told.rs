@@ -438,7 +438,9 @@ proptest! {
         exchange(&desktop, &laptop);
         for (n, (theirs, ours, lost)) in rounds.iter().enumerate() {
             for (machine, acts) in [(&desktop, theirs), (&laptop, ours)] {
-                acts.iter().for_each(|act| perform(machine, act));
+                for act in acts {
+                    perform(machine, act);
+                }
                 machine.ok(&["scan"]);
             }
             // What is lost here is asked for.
