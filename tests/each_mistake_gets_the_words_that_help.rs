@@ -398,7 +398,7 @@ fn what_is_named_wrong_is_told_before_anything_is_done() {
     fs::remove_file(desktop.dir("Work").join("cur/a:2,S")).unwrap();
     desktop.ok(&["scan", "--allow-mass-delete"]);
     exchange(&desktop, &laptop);
-    let id = laptop.ok(&["trash", "list", "--json"]).json()["messages"][0]["id"].to_string();
+    let id = laptop.ok(&["trash", "list", "--json"]).json()["trash"][0]["id"].to_string();
     for more in [&["-n"][..], &[]] {
         let args = [&["trash", "restore", &id, "--folder", "INBOX"][..], more].concat();
         let said = laptop.fails(&args, 1);

@@ -185,7 +185,7 @@ impl Replica {
         let calls = self.config.peer.get(&peer.name).is_some_and(|config| config.call.is_some());
         let carrier = if calls { Carrier::Call } else { Carrier::Spool };
         let answer_due =
-            peer.last_heard.is_some() && matches!(self.errand(&peer.name, carrier, Care::Thorough)?, Errand::News(_));
+            peer.last_heard.is_some() && matches!(self.errand(&peer.name, carrier, Care::Quick)?, Errand::News(_));
         let is_to_ask = peer.last_sent <= peer.last_heard.max(restored);
         Ok(PeerStatus { unseen, waits, asks: self.state.count_missing_digests()?, is_to_ask, answer_due, peer })
     }
