@@ -775,7 +775,10 @@ fn a_peer_that_can_not_be_is_refused() {
     let missing = dir.path().join("missing");
     let short = &other.key()[..30];
     let rsa = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQDF8XSGkkkyXV9Rk3cF3Kq5TCVCmN9jgtGH7Lwu1ZKv1Zg== x";
-    let cases: [(&[&str], i32, &str); 17] = [
+    let cases: [(&[&str], i32, &str); 20] = [
+        (&["peer", "add", "laptop", "--key", &other.key()], 2, "what this replica itself is called"),
+        (&["peer", "rename", "desktop", "laptop"], 2, "what this replica itself is called"),
+        (&["invite", "laptop"], 2, "what this replica itself is called"),
         (&["peer", "add", "me", "--key", &laptop.key()], 2, "this replica itself"),
         (&["peer", "add", "desktop", "--key", &other.key()], 1, "already a peer called desktop"),
         (&["peer", "add", "again", "--key", &desktop.key()], 1, "already known as desktop"),

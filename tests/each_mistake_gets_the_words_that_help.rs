@@ -381,3 +381,34 @@ fn a_directory_of_bundles_and_several_files_are_looked_at_one_by_one() {
         assert_eq!(laptop.run(&[command]).code, 2);
     }
 }
+
+#[test]
+fn what_is_named_wrong_is_told_before_anything_is_done() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.put("Work", "cur/a:2,S", "a", 1);
+    exchange(&desktop, &laptop);
+    let called = dir.path().join("called");
+    laptop.reach_by("desktop", &["touch", text(&called)]);
+    laptop.refuses(&["update", "desktop", "nope"], b"", 2, &["no peer called nope", "the peers are: desktop"]);
+    assert!(!called.exists(), "desktop was called before");
+    laptop.refuses(&["restore", "-n", "161b"], b"", 2, &["161b", "named by 8 digits or more"]);
+    fs::remove_file(desktop.dir("Work").join("cur/a:2,S")).unwrap();
+    desktop.ok(&["scan", "--allow-mass-delete"]);
+    exchange(&desktop, &laptop);
+    let id = laptop.ok(&["trash", "list", "--json"]).json()["trash"][0]["id"].to_string();
+    for more in [&["-n"][..], &[]] {
+        let args = [&["trash", "restore", &id, "--folder", "INBOX"][..], more].concat();
+        let said = laptop.fails(&args, 1);
+        assert!(said.contains("it is in the trash, from Work") && !said.contains("has come back"), "{said}");
+        assert_eq!(laptop.run(&args).stderr.matches("mailsync:").count(), 1, "{said}");
+    }
+    let wrong = dir.path().join("no such directory");
+    let said = laptop.fails(&["init", text(&wrong)], 1);
+    assert!(said.contains(&format!("for the mail root {}", text(&laptop.mail))), "{said}");
+    assert!(!said.contains("there is no replica"), "{said}");
+    let spool = dir.path().join("spool");
+    laptop.configure(&format!("[watch]\nreceive = [{:?}]", text(&spool)));
+    let status = laptop.ok(&["status"]).words();
+    assert!(status.contains("make it, or correct `receive` of [watch] in config.toml"), "{status}");
+}

@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::machine::{Machine, make_peers, pair, pass};
+use crate::support::machine::{Machine, complains, make_peers, pair, pass};
 use crate::support::{rest, scratch, text};
 
 const NUMBERS: [&str; 3] = ["last_sent_number", "acknowledged_number", "last_heard_number"];
@@ -27,7 +27,7 @@ fn what_has_changed_since_the_last_scan_is_told_and_not_recorded() {
     desktop.ok(&["scan"]);
     rest();
     assert_eq!(disk(&desktop)["as_scanned"], true, "{}", disk(&desktop));
-    assert!(desktop.ok(&["status"]).text().contains("; on disk all is as it was then"));
+    assert!(desktop.ok(&["status"]).words().contains("; on disk nothing has changed that is not recorded"));
 
     let inbox = desktop.dir("INBOX");
     fs::rename(inbox.join("cur/flagged:2,S"), inbox.join("cur/flagged:2,FS")).unwrap();
@@ -237,7 +237,8 @@ fn for_each_peer_it_is_told_what_was_sent_acknowledged_and_heard_and_what_it_lac
     pass(&laptop, &desktop);
     assert_eq!(shown(NUMBERS), [json!(1), json!(1), json!(1)]);
     assert!(line("acknowledged").starts_with("bundle 1, 20") && !line("acknowledged").contains("later"));
-    assert_eq!([line("lacks"), line("next")], ["nothing", "-"]);
+    let due = "nothing, but a bundle that tells it that its own has come";
+    assert_eq!([line("lacks"), line("next")], [due, "mailsync export --to laptop"]);
     desktop.reach(&laptop);
     desktop.deliver("second");
     desktop.ok(&["export", "--to", "laptop"]);
@@ -271,4 +272,105 @@ fn no_line_but_a_path_is_longer_than_80_columns() {
     for line in status.text().lines().filter(|line| !line.starts_with("mail root")) {
         assert!(line.chars().count() <= 80, "{line}");
     }
+}
+
+/// What `status` says of its only peer under this label.
+fn said_of_peer(machine: &Machine, label: &str) -> Option<String> {
+    let status = machine.ok(&["status"]);
+    let lines = status.text().lines().filter_map(|line| line.strip_prefix("  ")?.strip_prefix(label));
+    lines.map(|words| words.trim().to_owned()).next_back()
+}
+
+#[test]
+fn a_bundle_that_was_not_taken_is_not_heard_and_is_told_with_what_brings_it() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.deliver("one");
+    pass(&desktop, &laptop);
+    pass(&laptop, &desktop);
+    let late = |subject: &str| {
+        desktop.deliver(subject);
+        desktop.ok(&["export", "--to", "laptop", "--since-last"]).stdout
+    };
+    let (second, third) = (late("two"), late("three"));
+    complains(&laptop.run_with(&["import"], &third), 3, &["follows its bundle 2"]);
+    let heard = || said_of_peer(&laptop, "heard").unwrap();
+    assert!(heard().starts_with("bundle 1,"), "{}", heard());
+    assert_eq!(said_of_peer(&laptop, "waits").as_deref(), Some("bundle 3 of desktop, for its bundle 2"));
+    assert_eq!(said_of_peer(&laptop, "next").as_deref(), Some("mailsync export --to desktop"));
+    let peer = laptop.ok(&["status", "--json"]).json()["peers"][0].clone();
+    assert_eq!((&peer["last_heard_number"], &peer["waits"]), (&json!(1), &json!({ "number": 3, "follows": 2 })));
+
+    laptop.ok(&["export", "--to", "desktop"]);
+    assert_eq!(said_of_peer(&laptop, "next").as_deref(), Some("import a bundle from there"));
+    assert_eq!(laptop.run_with(&["import"], &second).code, 0);
+    assert!(heard().starts_with("bundle 2,"), "{}", heard());
+    assert_eq!(laptop.run_with(&["import"], &third).code, 0);
+    assert!(heard().starts_with("bundle 3,"), "{}", heard());
+    assert_eq!(said_of_peer(&laptop, "waits"), None);
+    assert!(laptop.ok(&["status", "--json"]).json()["peers"][0]["waits"].is_null());
+}
+
+#[test]
+fn what_is_asked_for_is_told_with_the_bundle_that_asks_for_it() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.put("Work", "cur/a:2,S", "a", 1);
+    desktop.put("Work", "cur/b:2,S", "b", 2);
+    pass(&desktop, &laptop);
+    pass(&laptop, &desktop);
+    pass(&desktop, &laptop);
+    assert_eq!(said_of_peer(&laptop, "next").as_deref(), Some("-"));
+    for item in fs::read_dir(laptop.dir("Work").join("cur")).unwrap() {
+        fs::remove_file(item.unwrap().path()).unwrap();
+    }
+    laptop.ok(&["restore", "Work"]);
+    let next = || said_of_peer(&laptop, "next").unwrap();
+    assert_eq!(said_of_peer(&laptop, "asked for").as_deref(), Some("2 messages, by the next bundle for it"));
+    assert_eq!(next(), "mailsync export --to desktop");
+    assert!(!laptop.ok(&["status"]).words().contains("from others"));
+    assert_eq!(laptop.ok(&["status", "--json"]).json()["peers"][0]["asked_for"], 2);
+    pass(&laptop, &desktop);
+    assert_eq!(said_of_peer(&laptop, "asked for").as_deref(), Some("2 messages, by the last bundle for it"));
+    assert_eq!(next(), "import a bundle from there");
+    pass(&desktop, &laptop);
+    assert_eq!((said_of_peer(&laptop, "asked for"), next().as_str()), (None, "-"));
+}
+
+#[test]
+fn a_bundle_back_is_due_until_the_other_knows_that_its_own_has_come_and_then_both_are_quiet() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.deliver("one");
+    pass(&desktop, &laptop);
+    let due = |machine: &Machine| machine.ok(&["status", "--json"]).json()["peers"][0]["answer_due"].clone();
+    assert_eq!(said_of_peer(&laptop, "next").as_deref(), Some("mailsync export --to desktop"));
+    assert_eq!(
+        said_of_peer(&laptop, "lacks").as_deref(),
+        Some("nothing, but a bundle that tells it that its own has come")
+    );
+    assert_eq!(due(&laptop), true);
+    pass(&laptop, &desktop);
+    assert_eq!(due(&laptop), false);
+    // The laptop has made its INBOX itself, and isn't told yet that this has come.
+    pass(&desktop, &laptop);
+    for machine in [&desktop, &laptop] {
+        assert_eq!((due(machine), said_of_peer(machine, "next").unwrap()), (json!(false), String::from("-")));
+    }
+    // Changes on both sides at once settle, too.
+    desktop.deliver("two");
+    laptop.deliver("three");
+    for machine in [&desktop, &laptop] {
+        machine.ok(&["scan"]);
+    }
+    let mut bundles = 0;
+    let is_due = |machine: &Machine| said_of_peer(machine, "next").unwrap().starts_with("mailsync export");
+    for (from, to) in [(&desktop, &laptop), (&laptop, &desktop)].into_iter().cycle().take(6) {
+        if is_due(from) {
+            pass(from, to);
+            bundles += 1;
+        }
+    }
+    assert!(!is_due(&desktop) && !is_due(&laptop), "they go on for ever");
+    assert!(bundles >= 2 && desktop.mailbox() == laptop.mailbox());
 }

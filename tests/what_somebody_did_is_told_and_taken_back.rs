@@ -637,3 +637,22 @@ fn what_a_peer_that_was_forgotten_did_is_told_by_its_id_and_taken_back() {
     let stranger = Machine::replica(dir.path(), "stranger").public_key().id().to_string();
     desktop.refuses(&["undo", "--by", &stranger, "--since", "1h"], b"", 1, &["no bundle of its own", &stranger]);
 }
+
+#[test]
+fn what_is_back_from_the_trash_is_not_told_to_be_removed() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.deliver("mail");
+    exchange(&desktop, &laptop);
+    laptop.move_to("mail", "Work");
+    exchange(&laptop, &desktop);
+    laptop.remove("mail");
+    exchange(&laptop, &desktop);
+    let undo = ["undo", "--by", "laptop", "--since", "1h"];
+    assert!(desktop.run(&undo).stderr.contains("trash restore --by"));
+    desktop.ok(&["trash", "restore", "--all"]);
+    let said = desktop.run(&undo).stderr;
+    assert!(said.contains("laptop has removed it, and it is here again since"), "{said}");
+    assert!(!said.contains("trash restore --by"), "{said}");
+    assert!(desktop.has("mail"));
+}

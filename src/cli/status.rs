@@ -4,7 +4,7 @@ use mailsync::error::{Error, Result};
 use mailsync::model::{FolderName, Keyword};
 use mailsync::replica::{
     AlarmStatus, Care, Carrier, DiskLook, Errand, FolderLook, InvitedStatus, JobCounts, JobStanding, Lying,
-    PassedOverStatus, PeerStatus, Replica, Status, Unseen,
+    PassedOverStatus, PeerStatus, Replica, Status, Unseen, WaitingBundle,
 };
 use mailsync::state::{Guarded, Waiting};
 use mailsync::text::{bytes, local_time, plural, printable, quoted};
@@ -98,7 +98,7 @@ fn disk_words(status: &Status, look: Option<&DiskLook>) -> Vec<Said> {
     };
     let problems = look.problems.iter().map(|problem| ("on disk", problem.to_string()));
     if look.is_as_scanned() && look.problems.is_empty() {
-        return vec![("scanned", format!("{scanned}; on disk all is as it was then"))];
+        return vec![("scanned", format!("{scanned}; on disk nothing has changed that is not recorded"))];
     }
     let mut said = vec![("scanned", scanned)];
     if !look.is_as_scanned() {
@@ -146,7 +146,7 @@ fn undone_words(status: &Status) -> Vec<Said> {
     }
     if status.pending > 0 {
         let changes = plural(status.pending, "change");
-        said.push(("pending", format!("{changes} from others, not on disk yet or waiting for contents")));
+        said.push(("pending", format!("{changes}, not on disk yet or waiting for contents")));
     }
     said.extend(status.waiting.iter().map(|waiting| ("waiting", waiting_words(waiting))));
     said.extend(status.letterless.iter().map(|letterless| ("waiting", letterless_words(letterless))));
@@ -275,18 +275,45 @@ fn next_for(replica: &Replica, status: &PeerStatus, spool: Option<&Lying>, is_re
     let can_be_called = config.is_some_and(|config| config.call.is_some());
     let has_spool = config.is_some_and(|config| config.spool.is_some());
     let lacks = status.unseen.entries + status.unseen.jobs > 0 || peer.suspect;
+    let asks = status.asks > 0 || status.waits.is_some();
     let waits = spool.is_some_and(|lying| lying.files > 0);
     let has_news = || Ok::<_, Error>(matches!(replica.errand(name, Carrier::Spool, Care::Thorough)?, Errand::News(_)));
     Ok(match () {
         () if is_revoked => String::from("revoked"),
-        () if can_be_called && (lacks || peer.last_heard.is_none()) => format!("mailsync update {name}"),
+        () if can_be_called && (lacks || asks || peer.last_heard.is_none()) => format!("mailsync update {name}"),
         () if has_spool && lacks && has_news()? => String::from("mailsync watch --once"),
         () if waits => format!("what waits is to be carried to {}, and imported there", printable(name)),
         () if has_spool && lacks => String::from("import a bundle from there, which tells what it has"),
         () if lacks => format!("mailsync export --to {name}"),
-        () if peer.last_heard.is_none() => String::from("import a bundle from there"),
+        () if has_spool && status.answer_due => String::from("mailsync watch --once"),
+        () if status.answer_due || (asks && status.is_to_ask) => format!("mailsync export --to {name}"),
+        () if asks || peer.last_heard.is_none() => String::from("import a bundle from there"),
         () => String::from("-"),
     })
+}
+
+/// What a peer lacks; or, if it lacks nothing, whether it should be told that what it sent has come.
+fn lacks_words(status: &PeerStatus) -> String {
+    let words = unseen_text(status.unseen);
+    if status.answer_due && status.unseen == Unseen::default() {
+        return format!("{words}, but a bundle that tells it that its own has come");
+    }
+    words
+}
+
+/// A bundle that was not taken, and why.
+fn waiting_bundle_words(peer: &str, WaitingBundle { number, follows }: WaitingBundle) -> String {
+    match follows {
+        Some(before) => format!("bundle {number} of {peer}, for its bundle {before}"),
+        None => format!("bundle {number} of {peer}, for one before it"),
+    }
+}
+
+/// What a peer is asked for.
+fn asked_words(status: &PeerStatus) -> String {
+    let messages = plural(status.asks, "message");
+    let by = if status.is_to_ask { "by the next bundle for it" } else { "by the last bundle for it" };
+    format!("{messages}, {by}")
 }
 
 fn peer_lines(replica: &Replica, status: &PeerStatus, spool: Option<&Lying>, is_revoked: bool) -> Result<Vec<String>> {
@@ -303,14 +330,16 @@ fn peer_lines(replica: &Replica, status: &PeerStatus, spool: Option<&Lying>, is_
         Some((number, at)) if Some(number) == peer.sent_number => bundle(Some(number), at),
         Some((number, at)) => format!("{}, and nothing later", bundle(Some(number), at)),
     };
-    let heard = peer.last_heard.map(|at| bundle(peer.standing.newest.map(|(_, number)| number), at));
+    let heard = peer.last_heard.map(|at| bundle(peer.taken, at));
     let never = || String::from("never");
     let mut lines = vec![
         ("sent", peer.last_sent.map_or_else(never, |at| bundle(peer.sent_number, at) + &size)),
         ("acknowledged", acknowledged),
         ("heard", heard.unwrap_or_else(never)),
-        ("lacks", unseen_text(status.unseen)),
+        ("lacks", lacks_words(status)),
     ];
+    lines.extend(status.waits.map(|waits| ("waits", waiting_bundle_words(&peer.name, waits))));
+    lines.extend((status.asks > 0).then(|| ("asked for", asked_words(status))));
     if let Some(lying) = spool {
         lines.extend(lying.problem.iter().map(|problem| ("waits", problem.to_string())));
         lines.extend((lying.files > 0).then(|| ("waits", lying_words(lying))));

@@ -190,6 +190,11 @@ fn bring_back(
     };
     context.say_notes(replica);
     let failed = !context.problems.borrow().is_empty();
+    let elsewhere =
+        if done.messages + done.there + done.left == 0 { replica.trashed_otherwise(&options.selection)? } else { None };
+    if let Some(error) = elsewhere.filter(|_| !failed) {
+        return Err(error.into());
+    }
     if done.messages + done.there + done.left == 0 && !failed {
         say_nothing(context, replica, &options.selection)?;
     } else if done.messages > 1 {
@@ -217,7 +222,8 @@ fn bring_back(
     if done.messages > 0 || failed || is_all(&options.selection) {
         return Ok(shown);
     }
-    let error = Error::failed("restoring from the trash: nothing of what was asked for has come back")
+    let come = if dry { "would come back" } else { "has come back" };
+    let error = Error::failed(format!("restoring from the trash: nothing of what was asked for {come}"))
         .advise("`mailsync trash list` shows what there is");
     Output::complain(&error);
     Err(Failure::Said(error.kind()))

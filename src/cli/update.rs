@@ -54,6 +54,7 @@ pub fn run(context: &Context, args: &Update) -> CommandResult {
     let Reachable { peers, silent, revoked } = if args.peers.is_empty() {
         Reachable::of(&replica)?
     } else {
+        args.peers.iter().try_for_each(|name| replica.check_is_known(name))?;
         // Whoever is named twice is called once.
         let mut seen = BTreeSet::new();
         let peers = args.peers.iter().filter(|peer| seen.insert(*peer)).cloned().collect();

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Replica;
 use super::replicas::ShutOut;
 use crate::bundle::ReplicaId;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Clock, Incarnation, Stamp};
 
 /// A replica that a person names.
@@ -71,6 +71,12 @@ impl Replica {
     pub(super) fn author(&self, name: &str) -> Result<Author> {
         let me = self.public_key().id();
         let is_me = name == self.config.name || name.parse() == Ok(me);
+        // The configuration can give this replica a name that a peer has already.
+        if name == self.config.name && self.state.peer_by_name(name)?.is_some() {
+            return Err(Error::usage(format!("both this replica and a peer are called {name}")).advise(format!(
+                "give the id instead, or use `mailsync peer rename {name}` to call the peer otherwise"
+            )));
+        }
         if is_me {
             return Ok(Author { name: self.config.name.clone(), id: me });
         }

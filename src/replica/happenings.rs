@@ -136,6 +136,9 @@ impl Replica {
                 self.how_folders_are_named(name)
             ))
         };
+        if name.bytes().all(is_digit) && name.len() < DIGITS {
+            return Err(nothing(&format!("there is no such folder, and a digest is named by {DIGITS} digits or more")));
+        }
         if !begins_digest(name) {
             return Err(nothing("there is no such folder, and it is not how a digest begins"));
         }
@@ -149,5 +152,10 @@ impl Replica {
 
 /// Whether a digest can begin so, as a person names it.
 fn begins_digest(name: &str) -> bool {
-    name.len() >= DIGITS && name.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
+    name.len() >= DIGITS && name.bytes().all(is_digit)
+}
+
+/// Whether it is a digit of a digest.
+fn is_digit(c: u8) -> bool {
+    matches!(c, b'0'..=b'9' | b'a'..=b'f')
 }

@@ -40,7 +40,6 @@ impl Replica {
         check_name(&options.name)?;
         let disk = &*world.disk;
         home.check_stays(disk)?;
-        let mail_root = check_mail_root(disk, &options.mail_root)?;
         if !is_unfinished(disk, home)? {
             if !home.exists(disk)? {
                 let what = format!("making a replica: there is already a state, {}", home.database().display());
@@ -49,7 +48,11 @@ impl Replica {
                     home.config_file().display()
                 )));
             }
-            let what = format!("making a replica: {} is there already", home.config_file().display());
+            let mut what = format!("making a replica: {} is there already", home.config_file().display());
+            // What is wrong with the configuration is told by every other command.
+            if let Ok(config) = Config::read(disk, &home.config_file()) {
+                what += &format!(", for the mail root {}", config.mail_root.display());
+            }
             if State::open(&home.database())?.joining()?.is_some() {
                 return Err(Error::failed(format!("{what}, from a join that is not complete")).advise(
                     "repeat `mailsync join` with the same bundle, or a newer invitation; or use --home DIR for another \
@@ -59,6 +62,7 @@ impl Replica {
             return Err(Error::failed(what)
                 .advise("use --home DIR for a second replica on this machine, or `mailsync status` to see this one"));
         }
+        let mail_root = check_mail_root(disk, &options.mail_root)?;
         check_size(&mail_root, options.doubts)?;
         let detected = detect(&world, &mail_root, options.layout, options.server)?;
         check_doubts(disk, home, &mail_root, &detected, options.layout, options.doubts)?;

@@ -160,6 +160,10 @@ impl Replica {
     fn begin_join(home: &Home, world: World, options: &JoinOptions, manifest: &Manifest) -> Result<(Self, Landing)> {
         let name = chosen_name(options, manifest);
         check_name(&name)?;
+        if name == inviter_name(manifest) {
+            return Err(Error::usage(format!("joining: {name} is what the inviting machine is called"))
+                .advise("give another name for this one with --name"));
+        }
         let disk = &*world.disk;
         make_mail_root(disk, &options.mail_root)?;
         let mail_root = check_mail_root(disk, &options.mail_root)?;
@@ -206,8 +210,7 @@ impl Replica {
     /// Makes the inviter the first peer. Until the inviter shows to know this replica, bundles for it prove its
     /// invitation.
     fn meet_inviter(&self, manifest: &Manifest, key: &PublicKey) -> Result<Peer> {
-        let name = &manifest.sender.name;
-        let name = if check_name(name).is_ok() { name.as_str() } else { "inviter" };
+        let name = inviter_name(manifest);
         let tx = self.begin()?;
         let mut peer = self.add_peer_within(&tx, name, key)?;
         peer.token = manifest.invitation.as_ref().map(|invitation| invitation.token);
@@ -215,6 +218,12 @@ impl Replica {
         tx.commit()?;
         Ok(peer)
     }
+}
+
+/// What the inviter is called here.
+fn inviter_name(manifest: &Manifest) -> &str {
+    let name = manifest.sender.name.as_str();
+    if check_name(name).is_ok() { name } else { "inviter" }
 }
 
 /// The name for the new replica.

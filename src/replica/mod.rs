@@ -83,7 +83,7 @@ pub use root::MoveOptions;
 pub use rotate::Rotated;
 pub use safety::{ClockAhead, DryRun, MassAdd, MassDelete};
 pub use scan::{Depth, DiskLook, FolderLook, ScanOptions, ScanReport, Selection};
-pub use status::{AlarmStatus, InvitedStatus, JobCounts, PassedOverStatus, PeerStatus, Status, Unseen};
+pub use status::{AlarmStatus, InvitedStatus, JobCounts, PassedOverStatus, PeerStatus, Status, Unseen, WaitingBundle};
 pub use trash::{BroughtBack, TrashItem, TrashOptions, TrashSelection};
 pub use undo::{FlagBack, Left, UndoItem, UndoOptions, Undone};
 pub use world::{Ask, Nobody, World, host_name};

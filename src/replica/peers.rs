@@ -19,7 +19,7 @@ impl Replica {
     /// Makes a peer known. From now on its signed bundles are accepted, and bundles are made for it.
     ///
     /// # Errors
-    /// The name or the key is taken, or the key is this replica's own.
+    /// The name or the key is taken, or is this replica's own.
     pub fn add_peer(&self, name: &str, key: &PublicKey) -> Result<Peer> {
         let tx = self.begin()?;
         let peer = self.add_peer_within(&tx, name, key)?;
@@ -171,6 +171,14 @@ impl Replica {
         Ok(self.state.peer_by_name(name)?.is_some() || self.state.invitation(name)?.is_some())
     }
 
+    /// Checks that a peer has this name, or a machine that was invited.
+    ///
+    /// # Errors
+    /// Nobody is called so.
+    pub fn check_is_known(&self, name: &str) -> Result<()> {
+        if self.is_called(name)? { Ok(()) } else { Err(self.unknown_peer(name)) }
+    }
+
     fn peer(&self, name: &str) -> Result<Peer> {
         self.state.peer_by_name(name)?.ok_or_else(|| self.unknown_peer(name))
     }
@@ -197,7 +205,13 @@ impl Replica {
         Error::usage(what).advise(advice)
     }
 
+    /// Each name is one machine's. This replica's own is none that a peer can have: what `log` and `undo` tell of somebody
+    /// would be told of two.
     pub(super) fn check_name_is_free(&self, name: &str) -> Result<()> {
+        if name == self.config.name {
+            return Err(Error::usage(format!("{name} is what this replica itself is called"))
+                .advise("choose another name for the peer; it needn't be the one by which the peer calls itself"));
+        }
         if self.state.invitation(name)?.is_some() {
             return Err(Error::failed(format!("{name} is invited and has not answered yet")).advise(format!(
                 "choose another name, invite it again with `mailsync invite {name}`, or withdraw that with `mailsync peer remove {name}`"

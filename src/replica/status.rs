@@ -4,10 +4,10 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use super::safety::{counts_until, still_counts};
-use super::{JobStanding, Replica};
+use super::{Care, Carrier, Errand, JobStanding, Replica};
 use crate::error::Result;
 use crate::model::{FolderName, JobState, Keyword, Knowledge, PassesOver};
-use crate::state::{Alarm, Guarded, Invited, Peer, Totals, Waiting};
+use crate::state::{Action, Alarm, Guarded, Invited, Peer, Totals, Waiting};
 
 /// So many jobs that went wrong are shown.
 const SHOWN: u32 = 5;
@@ -74,6 +74,23 @@ pub struct PeerStatus {
     pub peer: Peer,
     /// The changes that it has not shown to know.
     pub unseen: Unseen,
+    /// Its newest bundle, if that was not taken.
+    pub waits: Option<WaitingBundle>,
+    /// How many messages it is asked for, as their contents are not here.
+    pub asks: u64,
+    /// Whether no bundle for it was written since there is something to ask it for, or since its newest bundle waits.
+    pub is_to_ask: bool,
+    /// Whether it isn't told yet that its own bundles have come: it sends the same again until it is.
+    pub answer_due: bool,
+}
+
+/// A bundle that came and was not taken, as one is missing before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitingBundle {
+    /// Its number.
+    pub number: u64,
+    /// The number of the bundle that it follows, if it names one.
+    pub follows: Option<u64>,
 }
 
 /// The status of a replica that was invited and has not answered.
@@ -126,7 +143,8 @@ impl Replica {
         let mut peers = Vec::new();
         for peer in self.state.neighbours()? {
             let shown = peer.standing.shown.clone().unwrap_or_default();
-            peers.push(PeerStatus { unseen: self.unseen_by(&shown, &peer.passes_over)?, peer });
+            let unseen = self.unseen_by(&shown, &peer.passes_over)?;
+            peers.push(self.status_of(peer, unseen)?);
         }
         let mut invited = Vec::new();
         for one in self.state.invitations()? {
@@ -154,6 +172,22 @@ impl Replica {
             peers,
             invited,
         })
+    }
+
+    /// What there is to be exchanged with a peer besides what it has not shown to know.
+    fn status_of(&self, peer: Peer, unseen: Unseen) -> Result<PeerStatus> {
+        let knowledge = self.state.knowledge()?;
+        let told = peer.standing.shown.as_ref().is_none_or(|shown| knowledge.includes(shown));
+        let newest = peer.standing.newest.filter(|&(_, number)| !told && peer.taken != Some(number));
+        let waits = newest.map(|(_, number)| WaitingBundle { number, follows: peer.follows });
+        let restored = self.state.last_time(Action::Restore)?;
+        // A call brings its answer, and whoever is called learns by the next one what has come.
+        let calls = self.config.peer.get(&peer.name).is_some_and(|config| config.call.is_some());
+        let carrier = if calls { Carrier::Call } else { Carrier::Spool };
+        let answer_due =
+            peer.last_heard.is_some() && matches!(self.errand(&peer.name, carrier, Care::Quick)?, Errand::News(_));
+        let is_to_ask = peer.last_sent <= peer.last_heard.max(restored);
+        Ok(PeerStatus { unseen, waits, asks: self.state.count_missing_digests()?, is_to_ask, answer_due, peer })
     }
 
     pub(super) fn unseen(&self, shown: &Knowledge) -> Result<Unseen> {

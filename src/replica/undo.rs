@@ -249,11 +249,19 @@ impl Undoing<'_> {
     }
 
     fn tell_gone(&mut self, row: &EntryRow) -> Result<()> {
-        self.done.gone += 1;
         let by = row.entry.removal.and_then(|removal| removal.author());
         let who = by.map(|stamp| self.names.of(stamp.incarnation)).transpose()?;
-        let why = who.map_or_else(|| String::from("it was removed"), |who| format!("{who} has removed it"));
-        let (digest, folder) = (row.id.digest, row.entry.location.1.clone());
+        let mut why = who.map_or_else(|| String::from("it was removed"), |who| format!("{who} has removed it"));
+        let (digest, mut folder) = (row.id.digest, row.entry.location.1.clone());
+        let entries = self.replica.state.entries_of(&digest)?;
+        let since = |other: &&EntryRow| other.entry.alive() && by.is_some_and(|by| other.entry.location.0 > by);
+        if let Some(back) = entries.iter().find(since) {
+            folder = back.entry.location.1.clone();
+            why += ", and it is here again since, as a message of its own, which they have not moved";
+            self.done.left += 1;
+        } else {
+            self.done.gone += 1;
+        }
         let left = vec![Left { flag: None, why }];
         (self.each)(&UndoItem { digest, folder, back_to: None, flags: Vec::new(), left })
     }

@@ -133,6 +133,14 @@ impl State {
         Ok(query.exists((action.word(), peer, text))?)
     }
 
+    /// When such an action was last done: milliseconds since 1970 UTC.
+    pub fn last_time(&self, action: Action) -> Result<Option<u64>> {
+        let mut query =
+            self.conn.prepare_cached("SELECT at FROM history WHERE command = ? ORDER BY key DESC LIMIT 1")?;
+        let mut rows = query.query([action.word()])?;
+        Ok(rows.next()?.map(|row| row.get::<_, i64>(0)).transpose()?.map(i64::cast_unsigned))
+    }
+
     /// The words of the last such action with this peer, or with none.
     pub fn last_text(&self, action: Action, peer: Option<&str>) -> Result<Option<String>> {
         let mut query = self

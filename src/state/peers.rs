@@ -41,6 +41,10 @@ pub struct Peer {
     pub sent_bytes: Option<u64>,
     /// The number of the last bundle for it that it has shown to have, and when.
     pub acknowledged: Option<(u64, u64)>,
+    /// The number of the newest bundle from it that was taken in, or told nothing new.
+    pub taken: Option<u64>,
+    /// The number of the bundle that its newest bundle follows, whether that was taken in or not.
+    pub follows: Option<u64>,
     /// Whether its state digest differed from the one here at equal knowledge. If so, the next bundle for it is a full
     /// one.
     pub suspect: bool,
@@ -59,7 +63,8 @@ pub struct Peer {
 }
 
 const COLUMNS: &str = "key, id, name, public_key, added, last_heard, last_sent, newest_incarnation, newest_number, shown, sent, suspect, \
-     sent_number, token, distant, skew, disowns, knows_key, acked_number, acked, sent_bytes, passes_over";
+     sent_number, token, distant, skew, disowns, knows_key, acked_number, acked, sent_bytes, passes_over, taken_number, \
+     follows_number";
 
 fn peer(row: &Row<'_>) -> Result<Peer> {
     let knowledge = |column| -> Result<Option<Knowledge>> {
@@ -83,6 +88,8 @@ fn peer(row: &Row<'_>) -> Result<Peer> {
         sent_number: unsigned(12)?,
         acknowledged: unsigned(18)?.zip(unsigned(19)?),
         sent_bytes: unsigned(20)?,
+        taken: unsigned(22)?,
+        follows: unsigned(23)?,
         token: row.get::<_, Option<_>>(13)?.map(Token::from_bytes),
         distant: row.get(14)?,
         skew: match row.get::<_, i64>(15)? {
@@ -216,6 +223,22 @@ impl Transaction<'_> {
             now.cast_signed(),
             key.0,
         ))?;
+        Ok(())
+    }
+
+    /// Records the number of the newest bundle from a peer that was taken in.
+    pub fn set_taken(&self, key: PeerKey, number: u64) -> Result<()> {
+        self.conn
+            .prepare_cached("UPDATE peer SET taken_number = ? WHERE key = ?")?
+            .execute((number.cast_signed(), key.0))?;
+        Ok(())
+    }
+
+    /// Records which bundle a peer's newest one follows.
+    pub fn set_follows(&self, key: PeerKey, follows: Option<u64>) -> Result<()> {
+        self.conn
+            .prepare_cached("UPDATE peer SET follows_number = ? WHERE key = ?")?
+            .execute((follows.map(u64::cast_signed), key.0))?;
         Ok(())
     }
 

@@ -15,7 +15,8 @@ pub const VERSION: i64 = 3;
 /// those with which it has joined. A peer's `skew` is
 /// by how many milliseconds its clock is ahead of this machine's, at least; negative: behind; 0: by less than a day, as
 /// far as its last bundle shows. It `knows_key` if its newest bundle for this replica names its present key. Its `sent_bytes` are the size of that bundle, in all
-/// its parts. `acked_number` is the last bundle for it that it has
+/// its parts. `taken_number` is the newest bundle from it that was taken, and `follows_number` the one that its newest follows, taken
+/// or not. `acked_number` is the last bundle for it that it has
 /// shown to have, and `acked` when. It `disowns` this replica if its last bundle knew of stamps that the present
 /// incarnation has never issued.
 /// `heard` has, for each incarnation of a peer, the highest number of a bundle, and up to where the incarnation's own
@@ -117,7 +118,7 @@ CREATE TABLE peer (
     key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, public_key TEXT NOT NULL,
     first_id TEXT NOT NULL, added INTEGER NOT NULL, last_heard INTEGER, last_sent INTEGER,
     newest_incarnation INTEGER, newest_number INTEGER, shown TEXT, sent TEXT, sent_number INTEGER,
-    acked INTEGER, acked_number INTEGER, sent_bytes INTEGER, suspect INTEGER NOT NULL DEFAULT 0, token BLOB, distant INTEGER NOT NULL DEFAULT 0,
+    acked INTEGER, acked_number INTEGER, sent_bytes INTEGER, taken_number INTEGER, follows_number INTEGER, suspect INTEGER NOT NULL DEFAULT 0, token BLOB, distant INTEGER NOT NULL DEFAULT 0,
     skew INTEGER NOT NULL DEFAULT 0, disowns INTEGER NOT NULL DEFAULT 0, knows_key INTEGER NOT NULL DEFAULT 0, passes_over TEXT
 ) STRICT;
 CREATE TABLE heard (

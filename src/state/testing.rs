@@ -34,6 +34,8 @@ pub fn peer() -> Peer {
         sent_number: None,
         sent_bytes: None,
         acknowledged: None,
+        taken: None,
+        follows: None,
         suspect: false,
         token: None,
         distant: false,

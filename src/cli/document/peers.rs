@@ -23,9 +23,9 @@ pub struct Peer {
     pub distant: bool,
     /// When it was made known.
     pub added: Time,
-    /// When a bundle from it was last imported.
+    /// When a bundle from it last came, taken or not.
     pub last_heard: Time,
-    /// The number of the newest bundle from it; null if there is none.
+    /// The number of the newest bundle from it that was taken; null if there is none.
     pub last_heard_number: Option<u64>,
     /// When a bundle for it was last written.
     pub last_sent: Time,
@@ -50,7 +50,7 @@ impl From<&replica::Peer> for Peer {
             distant: peer.distant,
             added: Time::of(peer.added),
             last_heard: Time::of(peer.last_heard),
-            last_heard_number: peer.standing.newest.map(|(_, number)| number),
+            last_heard_number: peer.taken,
             last_sent: Time::of(peer.last_sent),
             last_sent_number: peer.sent_number,
             last_sent_bytes: peer.sent_bytes,

@@ -313,6 +313,16 @@ impl From<Unseen> for UnseenThere {
     }
 }
 
+/// A bundle that came and was not taken.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct WaitingBundle {
+    /// Its number.
+    pub number: u64,
+    /// The number of the bundle that it follows; null if it names none, and starts from changes that are not known here.
+    pub follows: Option<u64>,
+}
+
 /// How a peer stands.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(JsonSchema))]
@@ -323,6 +333,12 @@ pub struct StatusOfPeer {
     /// What it has not shown to know.
     #[serde(flatten)]
     pub unseen: UnseenThere,
+    /// Its newest bundle, if it was not taken; else null.
+    pub waits: Option<WaitingBundle>,
+    /// How many messages it is asked for, as their contents are not here.
+    pub asked_for: u64,
+    /// Whether a bundle is due that tells it that its own has come: until then it sends the same again.
+    pub answer_due: bool,
     /// The bundles in its spool that it has not shown to have; null if it has no spool, and with `--no-scan`.
     pub spool: Option<Lying>,
     /// That it is revoked; null if it isn't.
@@ -332,7 +348,16 @@ pub struct StatusOfPeer {
 impl StatusOfPeer {
     fn of(status: &PeerStatus, spool: Option<Lying>, out: &ShutOuts) -> Self {
         let revoked = revoked(out, &status.peer.id);
-        Self { peer: (&status.peer).into(), unseen: status.unseen.into(), spool, revoked }
+        let waits = status.waits.map(|replica::WaitingBundle { number, follows }| WaitingBundle { number, follows });
+        Self {
+            peer: (&status.peer).into(),
+            unseen: status.unseen.into(),
+            waits,
+            asked_for: status.asks,
+            answer_due: status.answer_due,
+            spool,
+            revoked,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use super::landing::Landing;
 use super::merge::{Merge, Merged};
 use super::outcome::{Changes, ImportOptions, ImportOutcome, Imported};
 use super::refusal::{Fault, first_of_invited};
+use super::standing::Taken;
 use crate::bundle::{BundleKind, JobsPart, Manifest, MessagesPart, PublicKey, Reader, RecordsPart};
 use crate::error::{Error, Result};
 use crate::model::{Amount, Knowledge};
@@ -178,7 +179,7 @@ impl Replica {
                 records.drain_verified()?;
                 let peer = &self.meet_checked(from)?;
                 self.check_digest_at_rest(peer, manifest, &self.state.knowledge()?, options)?;
-                self.record_heard(peer, manifest, options)?;
+                self.record_heard(peer, manifest, Taken::Yes, options)?;
                 Ok(ImportOutcome::NothingNew)
             }
             Reception::Outlived => {
@@ -189,7 +190,7 @@ impl Replica {
             }
             Reception::NotYet(error) => {
                 let peer = self.meet_without_applying(from, records)?;
-                self.record_heard(&peer, manifest, options)?;
+                self.record_heard(&peer, manifest, Taken::No, options)?;
                 Ok(ImportOutcome::NotYet(error))
             }
             Reception::ClockAhead(error) => {
@@ -349,7 +350,7 @@ impl Replica {
         if knowledge == manifest.tip {
             self.compare_digests(tx, peer, manifest)?;
         }
-        self.record_heard_within(tx, peer, manifest)?;
+        self.record_heard_within(tx, peer, manifest, Taken::Yes)?;
         self.record_proven(tx, peer, manifest)?;
         let Merged { changes, changed, added, overruled, passed_over, .. } = merged;
         self.note_passed_over(&passed_over, manifest.number, &peer.name)?;

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::gate::{Reception, Sender};
-use super::listing::{There, bundles_in, what_is_there};
+use super::listing::{There, bundles_in, is_gone, what_is_there};
 use super::refusal::{Fault, reading};
 use super::strangers::begins;
 use crate::bundle::{self, Begins, Behind, Cover, Manifest, each_cover, each_manifest};
@@ -48,7 +48,7 @@ impl Replica {
     /// The state can't be read. What can't be looked at on the disk is told in the result.
     pub fn arrivals(&self) -> Result<Vec<Lying>> {
         let dirs = &self.config.watch.receive;
-        dirs.iter().map(|dir| self.lying_in(dir, |file| self.waits_here(file))).collect()
+        dirs.iter().map(|dir| self.lying_in(dir, "`receive` of [watch]", |file| self.waits_here(file))).collect()
     }
 
     /// What waits for a peer in its spool. `None` if it has none.
@@ -57,12 +57,23 @@ impl Replica {
     /// As for [`Replica::arrivals`].
     pub fn spooled(&self, peer: &Peer) -> Result<Option<Lying>> {
         let spool = self.config.peer.get(&peer.name).and_then(|config| config.spool.as_ref());
-        spool.map(|dir| self.lying_in(dir, |file| self.waits_for(peer, file))).transpose()
+        let key = format!("`spool` of [peer.{}]", peer.name);
+        spool.map(|dir| self.lying_in(dir, &key, |file| self.waits_for(peer, file))).transpose()
     }
 
-    fn lying_in(&self, dir: &Path, waits: impl Fn(&File) -> Result<Waits>) -> Result<Lying> {
+    /// What lies in a directory, which the configuration names by this `key`.
+    fn lying_in(&self, dir: &Path, key: &str, waits: impl Fn(&File) -> Result<Waits>) -> Result<Lying> {
         let disk = &*self.world.disk;
         let mut lying = Lying { dir: dir.to_owned(), files: 0, bytes: 0, since: None, unopened: false, problem: None };
+        match disk.metadata(dir) {
+            Err(error) if is_gone(&error) => {
+                let problem =
+                    Error::io("listing", dir, error).advise(format!("make it, or correct {key} in config.toml"));
+                return Ok(Lying { problem: Some(problem), ..lying });
+            }
+            // Whatever else is wrong with it shows when it is listed.
+            _ => {}
+        }
         let paths = match bundles_in(disk, dir) {
             Ok((paths, _)) => paths,
             Err(error) => return Ok(Lying { problem: Some(error), ..lying }),

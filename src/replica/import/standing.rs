@@ -5,11 +5,18 @@ use super::outcome::ImportOptions;
 use super::refusal;
 use crate::bundle::{Manifest, limits};
 use crate::error::Result;
-use crate::model::{Knowledge, RolledBack, Skew, Standing, is_fresh, shows_standing};
+use crate::model::{Incarnation, Knowledge, RolledBack, Skew, Standing, is_fresh, shows_standing};
 use crate::replica::Replica;
 use crate::replica::safety::DryRun;
 use crate::replica::transaction::Transaction;
 use crate::state::{Action, Peer};
+
+/// Whether a bundle was taken: all that it tells is known here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    Yes,
+    No,
+}
 
 impl Replica {
     /// Whether a bundle is newer than the newest that came from its sender before.
@@ -19,13 +26,19 @@ impl Replica {
         Ok(!matches!(reception, Reception::Outlived) && is_fresh(standing, highest, &manifest.head()))
     }
 
-    /// Records the standing of its sender that a bundle shows, whether the bundle was applied or not.
-    pub(super) fn record_heard(&self, peer: &Peer, manifest: &Manifest, options: &ImportOptions) -> Result<()> {
+    /// Records the standing of its sender that a bundle shows, whether the bundle was taken or not.
+    pub(super) fn record_heard(
+        &self,
+        peer: &Peer,
+        manifest: &Manifest,
+        taken: Taken,
+        options: &ImportOptions,
+    ) -> Result<()> {
         if options.dry_run == DryRun::Yes {
             return Ok(());
         }
         let tx = self.begin()?;
-        self.record_heard_within(&tx, peer, manifest)?;
+        self.record_heard_within(&tx, peer, manifest, taken)?;
         tx.commit()
     }
 
@@ -158,7 +171,13 @@ impl Replica {
         Ok(self.wall_clock().doubt(self.state.clock_doubted()?, looked_at))
     }
 
-    pub(super) fn record_heard_within(&self, tx: &Transaction<'_>, peer: &Peer, manifest: &Manifest) -> Result<()> {
+    pub(super) fn record_heard_within(
+        &self,
+        tx: &Transaction<'_>,
+        peer: &Peer,
+        manifest: &Manifest,
+        taken: Taken,
+    ) -> Result<()> {
         tx.set_heard(peer.key, self.now())?;
         tx.set_disowns(peer.key, false)?;
         tx.set_skew(peer.key, self.skew_of(manifest)?)?;
@@ -171,7 +190,12 @@ impl Replica {
         let head = manifest.head();
         let highest = self.state.heard_number(&peer.id, head.incarnation)?;
         tx.set_heard_number(&peer.id, head.incarnation, head.number, limits::INCARNATIONS as u64)?;
-        if shows_standing(&peer.standing, highest, &head) {
+        let is_newest = shows_standing(&peer.standing, highest, &head);
+        if let Some(number) = taken_number(peer, (head.incarnation, head.number), taken, is_newest) {
+            tx.set_taken(peer.key, number)?;
+        }
+        if is_newest {
+            tx.set_follows(peer.key, manifest.follows)?;
             let shown = (&head.tip, manifest.passes_over.as_ref());
             tx.set_standing(peer.key, (head.incarnation, head.number), shown, &manifest.wants)?;
             if let Some((sent, number)) = peer.sent.as_ref().zip(peer.sent_number)
@@ -245,6 +269,17 @@ impl Replica {
             tx.set_suspect(peer.key, differs)?;
         }
         Ok(())
+    }
+}
+
+/// The number of the newest bundle from a peer that was taken, if that is another one now. An incarnation's numbers begin anew.
+fn taken_number(peer: &Peer, bundle: (Incarnation, u64), taken: Taken, is_newest: bool) -> Option<u64> {
+    let (incarnation, number) = bundle;
+    let is_of_newest = peer.standing.newest.is_some_and(|(newest, _)| newest == incarnation);
+    match (taken, is_newest) {
+        (Taken::No, _) => None,
+        (Taken::Yes, true) => Some(number),
+        (Taken::Yes, false) => (is_of_newest && peer.taken < Some(number)).then_some(number),
     }
 }
 

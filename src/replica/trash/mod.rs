@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::message::FileKind;
 use crate::model::{FlagSet, FolderName, Incarnation};
 use crate::state::{TrashFilter, TrashKey, Trashed};
-use crate::text::{bytes, plural};
+use crate::text::{bytes, plural, printable};
 
 /// So many messages are brought back in one transaction.
 const BATCH: u32 = 256;
@@ -105,6 +105,21 @@ impl Replica {
             Error::usage(format!("{doing} {key}: there is nothing with this number in the trash"))
                 .advise("`mailsync trash list` shows what there is")
         })
+    }
+
+    /// That what was named by its number is in the trash, though nothing of it fits all else that is given.
+    ///
+    /// # Errors
+    /// The state can't be read.
+    pub fn trashed_otherwise(&self, selection: &TrashSelection) -> Result<Option<Error>> {
+        let named = selection.ids.iter().flatten().find(|(first, last)| first == last);
+        let Some(&(key, _)) = named else { return Ok(None) };
+        let Some(trashed) = self.state.trashed(key)? else { return Ok(None) };
+        let what = format!(
+            "restoring {key}: it is in the trash, from {}, and does not fit the other options",
+            printable(trashed.folder.as_str())
+        );
+        Ok(Some(Error::failed(what).advise(format!("leave them out, or look at it with `mailsync trash show {key}`"))))
     }
 
     /// Looks whether the file of a message in the trash is there.
