@@ -48,11 +48,11 @@ impl Replica {
                     home.config_file().display()
                 )));
             }
-            let mut what = format!("making a replica: {} is there already", home.config_file().display());
             // What is wrong with the configuration is told by every other command.
-            if let Ok(config) = Config::read(disk, &home.config_file()) {
-                what += &format!(", for the mail root {}", config.mail_root.display());
-            }
+            let config = Config::read(disk, &home.config_file()).ok();
+            let of =
+                config.map_or_else(String::new, |config| format!(", for the mail root {}", config.mail_root.display()));
+            let what = format!("making a replica: {} is there already{of}", home.config_file().display());
             if State::open(&home.database())?.joining()?.is_some() {
                 return Err(Error::failed(format!("{what}, from a join that is not complete")).advise(
                     "repeat `mailsync join` with the same bundle, or a newer invitation; or use --home DIR for another \
