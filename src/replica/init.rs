@@ -51,7 +51,8 @@ impl Replica {
             let mut what = format!("making a replica: {} is there already", home.config_file().display());
             // What is wrong with the configuration is told by every other command.
             if let Ok(config) = Config::read(disk, &home.config_file()) {
-                what += &format!(", for the mail root {}", config.mail_root.display());
+                what.push_str(", for the mail root ");
+                what.push_str(&config.mail_root.to_string_lossy());
             }
             if State::open(&home.database())?.joining()?.is_some() {
                 return Err(Error::failed(format!("{what}, from a join that is not complete")).advise(
