@@ -100,7 +100,7 @@ impl Hurt {
     /// Makes a state know this of an incarnation, as the culprit has told.
     fn told(&self, machine: &Machine, incarnation: Incarnation, clock: Clock) {
         let told: Knowledge = [(incarnation, clock)].into_iter().collect();
-        Self::change(machine, |tx| tx.learn(&told, &self.evil.public_key().id()).unwrap());
+        Self::change(machine, |tx| tx.learn(&told, &self.evil.public_key().id(), None).unwrap());
     }
 
     /// The culprit is removed, and the others are repaired, those which are in order as well. A dry run tells the same

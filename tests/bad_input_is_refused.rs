@@ -441,7 +441,7 @@ fn a_state_without_its_configuration_is_not_overwritten_by_a_new_replica() {
     // Starting anew with the same key is what a person can do who has no backup.
     fs::write(laptop.home.join("state.db"), "damaged").unwrap();
     let ran = laptop.run(&["scan"]);
-    complains(&ran, 1, &["move it away", "mailsync init"]);
+    complains(&ran, 1, &["put it back from a backup", "`mailsync join` into an empty mail root", "mailsync init"]);
     fs::remove_file(laptop.home.join("state.db")).unwrap();
     let key = laptop.key();
     let config = laptop.home.join("config.toml");

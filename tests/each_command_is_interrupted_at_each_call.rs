@@ -8,7 +8,6 @@
 use std::collections::BTreeSet;
 
 use mailsync::disk::RealDisk;
-use mailsync::error::Error;
 use rustix::io::Errno;
 
 use crate::support::campaign::Campaign;
@@ -98,7 +97,11 @@ fn interrupted(
     }
     scene.age();
     let again = scene.run(Box::new(RealDisk));
-    again.map_err(|error: Error| format!("{at}: repeated: {error}"))?;
+    if let Err(error) = again
+        && !scene.was_done_before(&error.to_string())
+    {
+        return Err(format!("{at}: repeated: {error}"));
+    }
     *lost += scene.lost();
     let now = scene.end();
     if *lost > 0 || now != *end {

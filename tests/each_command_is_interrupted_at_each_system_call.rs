@@ -242,7 +242,7 @@ fn interrupted(
     }
     scene.age();
     let again = run(scene, &[]);
-    if !again.success {
+    if !again.success && !scene.was_done_before(&again.said) {
         return Err(format!("{said}: repeated: {}", again.said));
     }
     if let Some(line) = scene.line_of_a_person() {

@@ -131,7 +131,7 @@ fn what_others_pass_over_is_told_once_and_shown_until_somebody_keeps_it() {
     assert!(!server.has("on the way") && !server.has("forged"));
     assert_eq!(passed_over(&server), serde_json::json!([{ "of": "laptop", "messages": 2 }]));
     let shown = server.ok(&["status"]);
-    assert!(shown.words().contains("2 messages that laptop has brought"), "{}", shown.text());
+    assert!(shown.words().contains("passed over 2 messages that laptop has brought"), "{}", shown.text());
     // Of what is brought again, no more is said; a full bundle has it all.
     pass(&server, &desktop);
     let again = server.run_with(&["import"], &desktop.ok(&["export", "--to", "server", "--full"]).stdout);

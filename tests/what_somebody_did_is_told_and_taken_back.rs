@@ -585,7 +585,7 @@ fn what_is_back_already_comes_again_only_if_it_is_named() {
     assert_eq!((&would["messages"], &would["there"]), (&json!(1), &json!(1)), "{would}");
     let said = laptop.ok(&["trash", "restore", "1-99"]).stderr;
     assert!(said.contains("nothing in the trash has the number 99, an end of 1-99"), "{said}");
-    assert!(said.contains(&format!("{two} is back in INBOX\n")), "{said}");
+    assert!(said.contains(&format!("trash {two} is back in INBOX\n")), "{said}");
     assert!(said.contains("in their folders already: 1 message; the copies stay in the trash"), "{said}");
     assert_eq!(files(), 2);
     // Repeated, nothing of it comes back.
@@ -596,7 +596,7 @@ fn what_is_back_already_comes_again_only_if_it_is_named() {
     assert_eq!(files(), 2);
 
     let said = laptop.ok(&["trash", "restore", &one, "--dry-run"]).stderr;
-    assert!(said.contains(&format!("{one} would be back in INBOX once more: it is already in INBOX")), "{said}");
+    assert!(said.contains(&format!("trash {one} would be back in INBOX once more: it is already in INBOX")), "{said}");
     let item = laptop.ok(&["trash", "restore", &one, "--dry-run", "--json"]).json()["items"][0].clone();
     assert_eq!(item["was_there"], true, "{item}");
     assert_eq!(files(), 2);

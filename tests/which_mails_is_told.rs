@@ -5,7 +5,7 @@ use std::fs;
 
 use proptest::prelude::*;
 
-use crate::support::machine::{Machine, message, pair};
+use crate::support::machine::{Machine, exchange, message, pair};
 use crate::support::programs::run;
 use crate::support::{names, scratch, text};
 
@@ -209,6 +209,145 @@ fn of_many_folders_the_ones_with_the_most_changes_are_told() {
     assert_eq!(machine.ok(&["--quiet", "scan"]).stderr, "");
 }
 
+/// How much something is said to have brought: new, moved, flagged and removed.
+type Counted = [u64; 4];
+
+/// The numbers before these words, in a text that has them one after the other.
+fn numbers(text: &str, words: [&str; 4]) -> Counted {
+    let mut counted = Counted::default();
+    if text == "nothing new" {
+        return counted;
+    }
+    for part in text.split(", ").filter(|part| !part.ends_with("made or removed")) {
+        for (count, word) in counted.iter_mut().zip(words) {
+            *count += part.strip_suffix(word).map_or(0, |number| number.trim().parse::<u64>().unwrap());
+        }
+    }
+    counted
+}
+
+/// What an import of one bundle says of what it brings: in the bundle's line, in those of single mails, and by folder.
+#[derive(Debug, Default, PartialEq)]
+struct SaidOfBundle {
+    bundle: Counted,
+    folders: Counted,
+    mails: Vec<String>,
+}
+
+/// What was said before the line about the bundle is of what was found here.
+fn said_of_bundle(stderr: &str) -> SaidOfBundle {
+    let mut lines = stderr.lines().filter_map(|line| line.strip_prefix("mailsync: "));
+    let line = lines.find(|line| line.starts_with("bundle ")).unwrap();
+    let bundle = numbers(line.rsplit_once(": ").unwrap().1, [" new", " moved", " flagged", " removed"]);
+    let mut said = SaidOfBundle { bundle, ..SaidOfBundle::default() };
+    for line in lines {
+        if ["A ", "M ", "R ", "D "].iter().any(|sign| line.starts_with(sign)) {
+            said.mails.push(line.to_owned());
+        }
+        if let Some(folder) = line.strip_prefix("  ") {
+            let counts = folder.rsplit_once(": ").unwrap().1;
+            let folder = numbers(counts, [" new", " moved here", " flagged", " removed"]);
+            for (all, one) in said.folders.iter_mut().zip(folder) {
+                *all += one;
+            }
+        }
+    }
+    said
+}
+
+/// Passes a bundle, and looks at what is said of it: before it is imported, while it is, and by the history.
+#[track_caller]
+fn pass_as_said(from: &Machine, to: &Machine, bundle: &std::path::Path) -> SaidOfBundle {
+    from.ok(&["export", "--to", &to.name, "-o", text(bundle)]);
+    let dry = said_of_bundle(&to.ok(&["import", "-n", "-v", text(bundle)]).stderr);
+    let ran = to.ok(&["import", "-v", text(bundle)]);
+    let said = said_of_bundle(&ran.stderr);
+    assert_eq!(dry, said, "{}", ran.stderr);
+    assert_eq!(said.bundle, said.folders, "{}", ran.stderr);
+    let lines = |sign: &str| said.mails.iter().filter(|line| line.starts_with(sign)).count() as u64;
+    assert_eq!([said.bundle[0], said.bundle[1], said.bundle[3]], ["A ", "R ", "D "].map(lines), "{}", ran.stderr);
+    said
+}
+
+#[test]
+fn mail_that_was_asked_for_is_told_when_it_comes_and_the_history_has_it() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    for n in 0..151 {
+        desktop.deliver(&format!("wanted {n}"));
+    }
+    exchange(&desktop, &laptop);
+    for n in 0..151 {
+        laptop.remove(&format!("wanted {n}"));
+    }
+    laptop.ok(&["restore", "INBOX"]);
+    pass_as_said(&laptop, &desktop, &dir.path().join("asks.zst"));
+    let said = pass_as_said(&desktop, &laptop, &dir.path().join("brings.zst"));
+    assert_eq!((said.bundle, said.mails.len()), ([151, 0, 0, 0], 151));
+    assert!(said.mails.iter().any(|line| line.starts_with("A INBOX  ") && line.ends_with("wanted 7")), "{said:?}");
+    let log = laptop.ok(&["log", "--folder", "INBOX", "-n", "1000", "--json"]).json();
+    let events = log["changes"].as_array().unwrap_or_else(|| panic!("{log}"));
+    let told = events.iter().filter(|event| event["bundle"].is_u64()).count();
+    assert_eq!(told, 2 * 151, "each has come twice: {log}");
+}
+
+#[test]
+fn a_removal_here_and_a_move_there_are_counted_alike_everywhere() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    for subject in ["removed here", "moved", "kept"] {
+        desktop.deliver(subject);
+    }
+    exchange(&desktop, &laptop);
+    laptop.remove("removed here");
+    laptop.ok(&["scan"]);
+    desktop.move_to("removed here", "Archive/2024");
+    desktop.move_to("moved", "Archive/2024");
+    let said = pass_as_said(&desktop, &laptop, &dir.path().join("moves.zst"));
+    // Its contents are no more on the laptop, which asks for them.
+    assert_eq!(said.bundle, [0, 1, 0, 0]);
+    assert!(!laptop.has("removed here"));
+    pass_as_said(&laptop, &desktop, &dir.path().join("asks.zst"));
+    let said = pass_as_said(&desktop, &laptop, &dir.path().join("brings.zst"));
+    assert_eq!(said.bundle, [1, 0, 0, 0]);
+    assert!(said.mails[0].starts_with("A Archive/2024  "), "{said:?}");
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+}
+
+#[test]
+fn what_was_found_here_has_a_heading_and_is_not_counted_with_what_a_bundle_brings() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.deliver("theirs");
+    let bundle = dir.path().join("theirs.zst");
+    desktop.ok(&["export", "--to", "laptop", "-o", text(&bundle)]);
+    laptop.ok(&["scan"]);
+    laptop.put("Work", "cur/ours:2,", message("ours"), 1_600_000_000);
+    let found = "found here first: 1 new, 0 moved, 0 flagged, 0 removed, 1 folder made, 0 folders removed\n\
+                 mailsync:   Work: 1 new\nmailsync: bundle 1 from desktop";
+    for (options, were, brings) in [(&["-n"][..], "would be", " would bring: 1 new"), (&[], "were", ": 1 new")] {
+        let said = laptop.ok(&[&["import", text(&bundle)], options].concat()).stderr;
+        assert!(said.contains(&format!("mailsync: changes that {were} {found}{brings}")), "{said}");
+        assert!(said.ends_with("\nmailsync:   INBOX: 1 new\n"), "{said}");
+    }
+}
+
+#[test]
+fn a_planned_bundle_is_told_apart_from_what_would_be_found_and_from_one_in_a_file() {
+    let dir = scratch();
+    let (desktop, _laptop) = pair(dir.path());
+    desktop.deliver("new");
+    let depends = "; not encrypted on standard output; -o encrypts it, unless config.toml says otherwise\n";
+    let said = desktop.ok(&["export", "-n", "--to", "laptop"]).stderr;
+    for words in ["  INBOX: 1 new\nmailsync: bundle 1 would tell:\nmailsync:   INBOX: 1 new\n", depends] {
+        assert!(said.contains(words), "{words} is not in {said}");
+    }
+    let said = desktop.ok(&["export", "-n", "--to", "laptop", "--plain"]).stderr;
+    assert!(said.contains("; not encrypted\n"), "{said}");
+    let said = desktop.ok(&["export", "-n", "--to", "laptop", "-o", text(dir.path())]).stderr;
+    assert!(said.contains("; encrypted for laptop and this replica\n"), "{said}");
+}
+
 /// Something that a user does.
 #[derive(Clone, Debug)]
 enum Act {
@@ -283,5 +422,36 @@ proptest! {
         prop_assert!(laptop.mailbox() == before);
         let real = import(&["--list"]);
         prop_assert_eq!(String::from_utf8(dry.stdout).unwrap(), String::from_utf8(real.stdout).unwrap());
+    }
+
+    #[test]
+    fn the_line_of_a_bundle_its_mails_and_its_folders_tell_the_same_in_every_quarrel(
+        rounds in prop::collection::vec(
+            (prop::collection::vec(act(), 0..4), prop::collection::vec(act(), 0..4), prop::option::of(0..6u8)), 1..4
+        )
+    ) {
+        let dir = scratch();
+        let (desktop, laptop) = pair(dir.path());
+        for n in 0..6 {
+            desktop.deliver(&format!("subject {n}"));
+        }
+        exchange(&desktop, &laptop);
+        for (n, (theirs, ours, lost)) in rounds.iter().enumerate() {
+            for (machine, acts) in [(&desktop, theirs), (&laptop, ours)] {
+                for act in acts {
+                    perform(machine, act);
+                }
+                machine.ok(&["scan"]);
+            }
+            // What is lost here is asked for.
+            if let Some(subject) = lost.map(|lost| format!("subject {lost}"))
+                && laptop.has(&subject)
+            {
+                laptop.remove(&subject);
+                laptop.ok(&["restore", "--all"]);
+            }
+            pass_as_said(&laptop, &desktop, &dir.path().join(format!("{n}-asks.zst")));
+            pass_as_said(&desktop, &laptop, &dir.path().join(format!("{n}-brings.zst")));
+        }
     }
 }

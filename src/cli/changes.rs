@@ -17,10 +17,19 @@ use super::output::closed;
 /// The changes of so many folders are told; of others only how many they are.
 const FOLDERS: u32 = 5;
 
-/// Tells what a scan has found that comes before something else: in a dry run, or if anything was removed. Returns whether it
-/// was told.
-pub fn tell_found_first(context: &Context, report: &ScanReport, dry: bool) -> bool {
-    let told = report.has_changes() && (dry || report.removed + report.folders_removed > 0);
+/// How much is told of what a scan has found that comes before something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FoundFirst {
+    /// All of it.
+    All,
+    /// Only if anything was removed.
+    Removals,
+}
+
+/// Tells what a scan has found that comes before something else; of a dry run, all of it. Returns whether it was told.
+pub fn tell_found_first(context: &Context, report: &ScanReport, dry: bool, much: FoundFirst) -> bool {
+    let is_wanted = dry || much == FoundFirst::All || report.removed + report.folders_removed > 0;
+    let told = report.has_changes() && is_wanted;
     if told {
         let would = if dry { "would be" } else { "were" };
         context.out.say(format_args!("changes that {would} found here first: {report}"));
@@ -33,7 +42,8 @@ pub struct Changes<'c> {
     context: &'c Context,
     listing: Listing,
     zone: TimeZone,
-    began: Mark,
+    /// How far it was told by folder.
+    counted: Mark,
     told: Mark,
     documents: Vec<HeadedChange>,
     /// Why nothing more is written to standard output.
@@ -45,7 +55,7 @@ impl<'c> Changes<'c> {
     pub fn begin(context: &'c Context, replica: &Replica, listing: Listing) -> Result<Self> {
         let began = replica.mark()?;
         let zone = TimeZone::system();
-        Ok(Self { context, listing, zone, began, told: began, documents: Vec::new(), failed: None })
+        Ok(Self { context, listing, zone, counted: began, told: began, documents: Vec::new(), failed: None })
     }
 
     /// Tells of each message that was changed since the last call, if that is asked for.
@@ -77,12 +87,13 @@ impl<'c> Changes<'c> {
         }
     }
 
-    /// Tells how much was changed in which folders.
-    pub fn tell_folders(&self, replica: &Replica) -> Result<()> {
+    /// Tells how much was changed in which folders since the last call.
+    pub fn tell_folders(&mut self, replica: &Replica) -> Result<()> {
         if self.context.out.quiet() {
             return Ok(());
         }
-        let (folders, all) = replica.changes_by_folder(self.began, FOLDERS)?;
+        let (folders, all) = replica.changes_by_folder(self.counted, FOLDERS)?;
+        self.counted = replica.mark()?;
         for line in folder_lines(&folders, all) {
             self.context.out.say(line);
         }

@@ -106,6 +106,7 @@ mod tests {
     #[test]
     fn what_stands_behind_a_label_is_broken_at_blanks() {
         assert_eq!(labelled("mail", "3 entries"), ["mail       3 entries"]);
+        assert_eq!(labelled("passed over", "3 entries"), ["passed over 3 entries"], "one that fills its column");
         let long = format!("{} {} two words", "x".repeat(60), "y".repeat(90));
         let blanks = " ".repeat(11);
         let expected = [

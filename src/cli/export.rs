@@ -7,7 +7,7 @@ use mailsync::replica::{ExportOptions, Exported, Fullness, Hook, Replica, ScanOp
 use mailsync::text::bytes;
 
 use super::args::{Export, Listing};
-use super::changes::{Changes, tell_found_first};
+use super::changes::{Changes, FoundFirst, tell_found_first};
 use super::context::Context;
 use super::document::bundles;
 use super::document::changes::HeadedChange;
@@ -55,10 +55,10 @@ pub fn run(context: &Context, args: Export) -> CommandResult {
 
 /// Looks for changes, if that is asked for, and tells of those that a person should know before anything is written.
 fn scan(context: &Context, replica: &Replica, no_scan: bool, dry_run: bool) -> Result<ScanReport, Error> {
-    let changes = Changes::begin(context, replica, Listing::default())?;
+    let mut changes = Changes::begin(context, replica, Listing::default())?;
     let report = if no_scan { ScanReport::default() } else { replica.scan(&ScanOptions::default())? };
     replica.note_clock()?;
-    if tell_found_first(context, &report, dry_run) {
+    if tell_found_first(context, &report, dry_run, FoundFirst::Removals) {
         changes.tell_folders(replica)?;
     }
     Ok(report)
@@ -88,8 +88,11 @@ fn plan(
         let mut changes = Vec::new();
         for exported in &planned {
             // How it is written stands last, as where it is written.
+            if report.has_changes() && exported.news.by_folder(1).1 > 0 {
+                holds.say(&format!("bundle {} would tell:", exported.number));
+            }
             changes.push(held(&mut holds, exported, replica)?);
-            context.out.say(format_args!("would write {exported}"));
+            context.out.say(format_args!("would write {exported}{}", where_it_depends(exported, options, output)));
         }
         tell_size(context, &planned);
         Ok((report, planned, changes))
@@ -97,6 +100,12 @@ fn plan(
     let shown = context.out.document(&bundles::Export::without_files(&planned, &report).with_changes(changes));
     holds.finish()?;
     complain_of(&report).map(|()| shown)
+}
+
+/// What is added to a planned bundle that is not encrypted only since it goes to standard output.
+fn where_it_depends(exported: &Exported, options: &ExportOptions, output: Option<&Path>) -> &'static str {
+    let depends = output.is_none() && options.secrecy.is_none() && !exported.readable.is_encrypted();
+    if depends { " on standard output; -o encrypts it, unless config.toml says otherwise" } else { "" }
 }
 
 /// Tells what a bundle holds.

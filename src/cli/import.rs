@@ -9,7 +9,7 @@ use mailsync::error::{Error, ErrorKind, Result};
 use mailsync::replica::{Arrived, Hook, ImportOptions, ImportOutcome, Imported, Replica};
 
 use super::args::{Import, clock_ahead, dry_run, mass_add, mass_delete};
-use super::changes::{Changes, tell_found_first};
+use super::changes::{Changes, FoundFirst, tell_found_first};
 use super::context::Context;
 use super::document::bundles::{self, ImportedBundle};
 use super::failed_jobs::FailedJobs;
@@ -54,18 +54,24 @@ fn import_and_answer(
     let mut changes = Changes::begin(context, replica, args.listing)?;
     let mut work = || {
         let report = replica.scan_before_import(options)?;
-        tell_found_first(context, &report, args.dry_run);
-        changes.tell_each(replica)?;
+        // What was found here is told apart from what the bundles bring.
+        let is_brief = is_stream && !args.dry_run;
+        let much = if is_brief { FoundFirst::Removals } else { FoundFirst::All };
+        tell_found_first(context, &report, args.dry_run, much);
+        let mut tell_changes = || {
+            changes.tell_each(replica)?;
+            if is_brief { Ok(()) } else { changes.tell_folders(replica) }
+        };
+        tell_changes()?;
         let mut untold = None;
+        // What can't be told keeps nothing that has come from going on.
         let told = |imported: Imported| {
             tell(context, &imported, args.dry_run);
-            untold = untold.take().or(changes.tell_each(replica).err());
+            untold = untold.take().or(tell_changes().err());
             all.push(imported);
         };
         let Ended { passed, failed } = import_each(context, replica, bundles, arrived, options, told);
-        // What can't be told keeps nothing that has come from going on.
-        let folders = if is_stream && !args.dry_run { Ok(()) } else { changes.tell_folders(replica) };
-        Ok((report, passed, failed.or(untold).or(folders.err())))
+        Ok((report, passed, failed.or(untold)))
     };
     let (report, passed, failed) = if args.dry_run { replica.rehearse(work)? } else { work()? };
     // An import that did not get through may have brought jobs all the same.

@@ -1,6 +1,6 @@
 //! `mailsync peer`
 
-use mailsync::replica::RevokeOptions;
+use mailsync::replica::{RevokeOptions, SinceFrom};
 use mailsync::text::{are, local_time, plural, printable};
 
 use super::args::PeerCommand;
@@ -40,8 +40,16 @@ pub fn run(context: &Context, args: super::args::Peer) -> CommandResult {
             Ok(context.out.document(&PeerRenamed { name: new, former_name: old }))
         }
         PeerCommand::Remove { name } => {
-            if context.write()?.remove_peer(&name)? {
+            let replica = context.write()?;
+            let (peers, out) = (replica.peers()?, replica.shut_outs()?);
+            let was_revoked = peers.iter().any(|peer| peer.name == name && out.get(&peer.id).is_some());
+            if replica.remove_peer(&name)? {
                 context.out.say(format_args!("the invitation of {name} is withdrawn, and no answer to it is accepted"));
+            } else if was_revoked {
+                context.out.say(format_args!(
+                    "{name} is forgotten, and stays revoked: its bundles are refused here and wherever that was heard, and what it has \
+                     done since is passed over"
+                ));
             } else {
                 context.out.say(format_args!(
                     "{name} is forgotten; its bundles are no longer accepted here, but by other machines they are, which pass on what it \
@@ -57,7 +65,6 @@ pub fn run(context: &Context, args: super::args::Peer) -> CommandResult {
 
 fn revoke(context: &Context, who: String, since: Option<&Moment>, reason: Option<String>, keep: bool) -> CommandResult {
     let since = since.map(|moment| context.millis(moment)).transpose()?;
-    let is_dated = since.is_some();
     let replica = context.decide()?;
     let options = RevokeOptions { who, since, reason };
     let done = replica.revoke(&options)?;
@@ -71,8 +78,11 @@ fn revoke(context: &Context, who: String, since: Option<&Moment>, reason: Option
         "{who} is revoked as of {}: nothing is taken from it any more, and nothing sent to it",
         local_time(done.since)
     ));
-    if done.is_kept {
+    if done.since_from == SinceFrom::Here {
         context.out.say("that is the time that was given here before; another one takes its place by --since");
+    }
+    if done.since_from == SinceFrom::Others {
+        context.out.say("that is the earliest time that others have given; another one takes its place by --since");
     }
     if done.out.since < done.since {
         context.out.say(format_args!(
@@ -85,9 +95,14 @@ fn revoke(context: &Context, who: String, since: Option<&Moment>, reason: Option
             "no bundle from {who} ever came here: what others tell of its changes can't be told from their own, and is taken, until a \
              machine to which some came revokes it, too, and a bundle from there has come here"
         ));
+    } else if !done.heard_since && done.since_from != SinceFrom::Now {
+        context.out.say(format_args!(
+            "no bundle from {who} came here since then: if its finder had it begin anew, nothing tells here what it has done since, and \
+             that is taken from others; run this as well where its bundles came last, and bring a bundle from there"
+        ));
     }
     say_what_is_held(context, &typed, held, keep.then_some(made_own));
-    if !is_dated && !done.is_kept {
+    if done.since_from == SinceFrom::Now {
         context.out.say(format_args!(
             "if it was out of your hands before, say since when: `mailsync peer revoke {typed} --since TIME`"
         ));
@@ -103,14 +118,15 @@ fn revoke(context: &Context, who: String, since: Option<&Moment>, reason: Option
 /// Says what becomes of that which a revoked machine has brought, and is here.
 fn say_what_is_held(context: &Context, who: &str, held: u64, made_own: Option<u64>) {
     if let Some(count) = made_own {
-        let (messages, are) = (plural(count, "message"), are(count));
+        let (messages, are, go) = (plural(count, "message"), are(count), if count == 1 { "goes" } else { "go" });
         context
             .out
-            .say(format_args!("{messages} of {who}'s {are} this machine's own from now on, and go to the others"));
+            .say(format_args!("{messages} of {who}'s {are} this machine's own from now on, and {go} to the others"));
     } else if held > 0 {
         let messages = plural(held, "message");
+        let (stay, them) = if held == 1 { ("stays", "it") } else { ("stay", "them") };
         context.out.say(format_args!(
-            "{messages} that {who} has brought or changed since then stay here. Whoever is invited from here gets them; the other \
+            "{messages} that {who} has brought or changed since then {stay} here. Whoever is invited from here gets {them}; the other \
              machines pass over what they haven't got by now. Take back and remove what isn't yours (docs/lost-machine.md), \
              then `mailsync peer revoke {who} --keep` makes the rest this machine's own, and the others get it"
         ));

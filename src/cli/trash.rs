@@ -60,7 +60,7 @@ fn list(context: &Context, selection: &TrashSelection) -> CommandResult {
             &[
                 &trashed.key.to_string(),
                 &local_short(trashed.removed, &zone),
-                &Replica::remover(&trashed, &names)?,
+                Replica::known_remover(&trashed, &names)?.as_deref().unwrap_or("unknown"),
                 trashed.folder.as_str(),
                 headline.from.as_deref().unwrap_or("-"),
                 headline.subject.as_deref().unwrap_or("-"),
@@ -73,6 +73,8 @@ fn list(context: &Context, selection: &TrashSelection) -> CommandResult {
     }
     if lines.is_empty() {
         say_nothing(context, &replica, selection)?;
+    } else {
+        say_unknown(context, &replica, selection)?;
     }
     context.out.print(lines)
 }
@@ -84,12 +86,25 @@ fn say_nothing(context: &Context, replica: &Replica, selection: &TrashSelection)
         context.out.say(if is_all(selection) { "the trash is empty" } else { "nothing of that is in the trash" });
         return Ok(());
     }
-    let (messages, was) = (plural(unknown, "message"), if unknown == 1 { "was" } else { "were" });
-    context.out.say(format_args!(
-        "nothing in the trash is known to be of that, but {messages} there {was} removed by somebody unknown here, who may be it; \
-         `mailsync trash list --since TIME` shows them"
-    ));
+    context.out.say(format_args!("nothing in the trash is known to be of that, but {}", by_unknown(unknown, "there")));
     Ok(())
+}
+
+/// Says what else in the trash may be of that, beside what was found.
+fn say_unknown(context: &Context, replica: &Replica, selection: &TrashSelection) -> Result<()> {
+    let unknown = replica.removed_by_unknown(selection)?;
+    if unknown > 0 {
+        context.out.say(format_args!("besides, {}", by_unknown(unknown, "in the trash")));
+    }
+    Ok(())
+}
+
+fn by_unknown(count: u64, place: &str) -> String {
+    let (messages, was) = (plural(count, "message"), if count == 1 { "was" } else { "were" });
+    format!(
+        "{messages} {place} {was} removed by somebody unknown here, who may be it; `mailsync trash list --since TIME` shows them, and \
+         `mailsync trash restore ID` brings one back"
+    )
 }
 
 fn document(replica: &Replica, names: &Names<'_>, trashed: &Trashed) -> Result<InTrash> {
@@ -138,12 +153,12 @@ fn show(context: &Context, id: i64) -> CommandResult {
 fn told(item: &TrashItem, dry: bool) -> String {
     let (id, would, folder) = (item.trashed.key, if dry { "would be" } else { "is" }, printable(item.folder.as_str()));
     if let Some(file) = &item.copy {
-        return format!("{id} {would} copied to {}", file.display());
+        return format!("trash {id} {would} copied to {}", file.display());
     }
     match (item.was_there, dry) {
-        (false, _) => format!("{id} {would} back in {folder}"),
-        (true, true) => format!("{id} {would} back in {folder} once more: it is already in {folder}"),
-        (true, false) => format!("{id} {would} back in {folder} once more: it was already in {folder}"),
+        (false, _) => format!("trash {id} {would} back in {folder}"),
+        (true, true) => format!("trash {id} {would} back in {folder} once more: it is already in {folder}"),
+        (true, false) => format!("trash {id} {would} back in {folder} once more: it was already in {folder}"),
     }
 }
 
@@ -199,6 +214,9 @@ fn bring_back(
         context.out.say(format_args!(
             "removed once more since, which counts: {left}; `mailsync trash restore ID` brings it back"
         ));
+    }
+    if done.messages + done.there + done.left > 0 {
+        say_unknown(context, replica, &options.selection)?;
     }
     let shown = context.out.document(&TrashRestored::of(done, items));
     if done.messages > 0 || failed || is_all(&options.selection) {

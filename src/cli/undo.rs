@@ -53,6 +53,14 @@ fn undo(context: &Context, replica: &Replica, options: &UndoOptions, dry: bool) 
             plural(done.gone, "message")
         ));
     }
+    if done.by_unknown > 0 {
+        let was = if done.by_unknown == 1 { "was" } else { "were" };
+        context.out.say(format_args!(
+            "{} {was} moved or flagged since then by somebody unknown here, who may be it, and stay as they are; `mailsync log --since \
+             TIME` shows them, and moving and flagging them here takes that back",
+            plural(done.by_unknown, "message")
+        ));
+    }
     let shown = context.out.document(&past::Undo::of(&done, items));
     complain_of(&done.scan)?;
     if done.moved + done.flagged > 0 {

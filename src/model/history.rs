@@ -88,6 +88,11 @@ pub fn happenings(before: Option<&Entry>, after: Option<&Entry>) -> Vec<Happenin
     }
 }
 
+/// What it means that the contents of a living entry come, which was known without them: it comes as it was delivered.
+pub fn arrival(entry: &Entry) -> Happening {
+    Happening { stamp: Some(entry.born), what: Happened::Arrived(entry.location.1.clone()) }
+}
+
 /// The visible part of a change: the folder where the entry was before, and flags.
 #[derive(Default)]
 struct Visible {

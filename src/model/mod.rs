@@ -5,6 +5,7 @@
 //! as arguments. So the same code is run by the replica on disk and by the simulations in the tests.
 
 mod amount;
+mod brought;
 mod claims;
 mod digest;
 mod entry;
@@ -30,6 +31,7 @@ mod text;
 mod wall;
 
 pub use amount::Amount;
+pub use brought::{Brought, named_by_revocation};
 pub use claims::{Claims, Untrue};
 pub use digest::{Digest, StateDigest};
 pub use entry::{Entry, EntryId, Mtime, Origin, Removal};
@@ -40,7 +42,7 @@ pub use exchange::{
 pub use flag::{Flag, FlagRegisters, FlagSet};
 pub use folder::{FolderName, FolderState};
 pub use head::{Head, MOST_ISSUED};
-pub use history::{Happened, Happening, PastChange, Register, TakenBack, as_before, happenings, take_back};
+pub use history::{Happened, Happening, PastChange, Register, TakenBack, arrival, as_before, happenings, take_back};
 pub use job::{Hearing, JobRole, JobState, Memory, Ranked, ReportRank, Ruling, Signer, which_counts};
 pub use job_intake::{
     Forgettable, KeptJobs, MOST_FORGOTTEN, NotForgotten, Party, Quota, RelayJobs, Taken, is_taken_in, keeps_input,

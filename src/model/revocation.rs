@@ -62,7 +62,8 @@ impl Caps {
         self.before.get(&stamp.incarnation).is_none_or(|last| stamp.clock <= *last)
     }
 
-    /// What is believed of a bundle with this head by a replica of this knowledge.
+    /// What is believed of a bundle with this head by a replica of this knowledge. Of its sender's own incarnation all is: only
+    /// somebody who isn't shut out is listened to, and shows by this very bundle whose that is.
     pub fn believe(&self, head: &Head, knowledge: &Knowledge) -> Believed {
         // A base that tells of what isn't believed may leave out what would be. So nothing is taken of that incarnation: else
         // the replica would seem to know what came in between.
@@ -70,13 +71,15 @@ impl Caps {
             let leaves_out = head.base.get(incarnation) > cap;
             (incarnation, if leaves_out { knowledge.get(incarnation) } else { cap })
         };
-        let mut until = self.until.clone();
+        let Self { mut until, mut before } = self.clone();
+        until.remove(&head.incarnation);
+        before.remove(&head.incarnation);
         for (incarnation, last) in head.left_out.iter() {
             // What is known already may be in it all the same.
             let cap = last.max(knowledge.get(incarnation));
             until.entry(incarnation).and_modify(|until| *until = cap.min(*until)).or_insert(cap);
         }
-        let caps = Self { until: until.iter().map(of_bundle).collect(), before: self.before.clone() };
+        let caps = Self { until: until.iter().map(of_bundle).collect(), before };
         let believed = |told: &Knowledge| {
             let mut believed = told.clone();
             for (&incarnation, &cap) in caps.until.iter().filter(|(incarnation, cap)| told.get(**incarnation) > **cap) {
@@ -282,6 +285,10 @@ mod tests {
             assert_eq!((found.caps.until[&THIEF], found.is_spoilt), (cap, spoilt), "{case}");
             assert_eq!([found.head.base, found.head.tip, found.head.horizon], believed.map(knows), "{case}");
         }
+        // By a bundle of the incarnation's own somebody who is listened to shows that it is no thief's.
+        let own = caps().believe(&Head { incarnation: THIEF, ..told(10, 60, 40) }, &knows(20));
+        assert!(own.cut.is_empty() && own.caps.takes(at(60, THIEF)) && own.caps.trusts(at(60, THIEF)));
+        assert_eq!((own.head.tip, own.is_spoilt), (knows(60), false));
         let all = Caps::default().believe(&told(0, 60, 60), &knows(0));
         assert_eq!((all.head.tip, all.head.horizon, all.cut.len()), (knows(60), knows(60), 0));
     }

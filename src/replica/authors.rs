@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Replica;
+use super::replicas::ShutOut;
 use crate::bundle::ReplicaId;
 use crate::error::{Error, Result};
 use crate::model::{Clock, Incarnation, Stamp};
@@ -37,12 +38,17 @@ impl ChangesOf {
 #[derive(Debug)]
 pub struct Names<'r> {
     replica: &'r Replica,
-    known: RefCell<BTreeMap<Incarnation, String>>,
+    known: RefCell<BTreeMap<Incarnation, Option<String>>>,
 }
 
 impl Names<'_> {
     /// The name of who has made a change, or its id if it is no peer any more.
     pub fn of(&self, incarnation: Incarnation) -> Result<String> {
+        Ok(self.known(incarnation)?.unwrap_or_else(|| String::from("a replica not known here")))
+    }
+
+    /// The same; `None` if nobody knows whose it is.
+    pub(super) fn known(&self, incarnation: Incarnation) -> Result<Option<String>> {
         if let Some(name) = self.known.borrow().get(&incarnation) {
             return Ok(name.clone());
         }
@@ -87,20 +93,41 @@ impl Replica {
     }
 
     /// The incarnations of a replica, as far as its own bundles have shown them, here or to those who have revoked it: what
-    /// these name counts if no bundle has shown it as anybody's. With `disputed`, those that somebody else has called
+    /// these name counts if no bundle has shown it as anybody's, and so does what it has made known since. With `disputed`, those that somebody else has called
     /// its own, too.
     pub(super) fn incarnations(&self, author: &Author, disputed: bool) -> Result<Vec<Incarnation>> {
         let me = self.public_key().id();
         let mut all = self.state.incarnations_claimed_by(&author.id, &me, disputed)?;
         if let Some(out) = self.shut_outs()?.get(&author.id) {
-            let named: BTreeSet<_> = out.by.iter().flat_map(|heard| &heard.revocation.incarnations).collect();
-            for &incarnation in named {
+            for incarnation in self.laid_to(out)? {
                 if self.state.replicas_of(incarnation, &me)?.is_empty() {
                     all.push(incarnation);
                 }
             }
         }
         Ok(all)
+    }
+
+    /// The incarnations that count as those of a replica that is shut out as long as no bundle has shown them as anybody's: those
+    /// that its revocations name, and those that it has made known since.
+    fn laid_to(&self, out: &ShutOut) -> Result<BTreeSet<Incarnation>> {
+        let mut all: BTreeSet<_> = out.by.iter().flat_map(|heard| &heard.revocation.incarnations).copied().collect();
+        all.extend(self.brought_by(&out.keys, out.since)?.into_iter().map(|one| one.incarnation));
+        Ok(all)
+    }
+
+    /// Those of these incarnations of which nobody can tell here whose they are.
+    pub(super) fn nobodys(&self, of: impl IntoIterator<Item = Incarnation>) -> Result<BTreeSet<Incarnation>> {
+        let (mut nobodys, mut laid, me) = (BTreeSet::new(), BTreeSet::new(), self.public_key().id());
+        for (_, out) in self.shut_outs()?.iter() {
+            laid.extend(self.laid_to(out)?);
+        }
+        for incarnation in of {
+            if !laid.contains(&incarnation) && self.state.replicas_of(incarnation, &me)?.is_empty() {
+                nobodys.insert(incarnation);
+            }
+        }
+        Ok(nobodys)
     }
 
     /// A replica's changes since a time, in milliseconds since 1970 UTC, as its clock was. Those of an incarnation that
@@ -113,15 +140,15 @@ impl Replica {
 
     /// What a person is told of the replica that made a change: its name, or its id if it is no peer any more. Whose an
     /// incarnation is that no bundle has shown as anybody's those tell who have revoked a replica.
-    fn who(&self, incarnation: Incarnation) -> Result<String> {
+    fn who(&self, incarnation: Incarnation) -> Result<Option<String>> {
         let me = self.public_key().id();
         let (mut names, mut ids) = (Vec::new(), self.state.replicas_of(incarnation, &me)?);
         if ids.is_empty() {
-            let out = self.shut_outs()?;
-            let revoked = out
-                .iter()
-                .filter(|(_, out)| out.by.iter().any(|heard| heard.revocation.incarnations.contains(&incarnation)));
-            ids.extend(revoked.map(|(id, _)| *id));
+            for (id, out) in self.shut_outs()?.iter() {
+                if self.laid_to(out)?.contains(&incarnation) {
+                    ids.push(*id);
+                }
+            }
         }
         for id in ids {
             let peer = if id == me { None } else { self.state.peer_by_id(&id)? };
@@ -131,7 +158,7 @@ impl Replica {
                 None => id.to_string(),
             });
         }
-        Ok(if names.is_empty() { String::from("a replica not known here") } else { names.join(" or ") })
+        Ok((!names.is_empty()).then(|| names.join(" or ")))
     }
 }
 
@@ -188,13 +215,16 @@ mod tests {
         disputed.sort();
         assert_eq!(disputed, [Incarnation(7), Incarnation(8)]);
 
-        let who = |incarnation| replica.who(Incarnation(incarnation)).unwrap();
+        let names = replica.names();
+        let who = |incarnation| names.of(Incarnation(incarnation)).unwrap();
         let mut either: Vec<String> = who(8).split(" or ").map(str::to_owned).collect();
         either.sort();
         assert_eq!(either, ["laptop", "server"]);
         assert_eq!([who(7), who(9), who(mine.0)], ["laptop", "server", "desktop"].map(String::from));
-        assert_eq!(who(10), "a replica not known here");
+        assert_eq!((who(10).as_str(), names.known(Incarnation(10)).unwrap()), ("a replica not known here", None));
         replica.remove_peer("laptop").unwrap();
+        let names = replica.names();
+        let who = |incarnation| names.of(Incarnation(incarnation)).unwrap();
         assert_eq!(who(7), laptop.id().to_string());
         assert_eq!(author(&laptop.id().to_string()).name, laptop.id().to_string());
         assert!(replica.author("laptop").unwrap_err().to_string().contains("the peers are: server"));

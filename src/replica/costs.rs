@@ -240,7 +240,7 @@ mod tests {
                 tx.commit().unwrap();
             }
             let tx = site.replica.begin().unwrap();
-            tx.learn(&known, &site.replica.public_key().id()).unwrap();
+            tx.learn(&known, &site.replica.public_key().id(), None).unwrap();
             tx.commit().unwrap();
         }
         let (bundle, back) = (dir.path().join("bundle"), dir.path().join("back"));

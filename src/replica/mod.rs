@@ -77,7 +77,7 @@ pub use leave::{LeaveOptions, LeavePlan, Left as LeftBehind, Losing, TrashFate};
 pub use mail_root::Doubts;
 pub use news::{BundleNews, Telling};
 pub use purge::Purged;
-pub use replicas::{Reinstated, RevocationHeard, RevokeOptions, RevokedHere, ShutOut, ShutOuts};
+pub use replicas::{Reinstated, RevocationHeard, RevokeOptions, RevokedHere, ShutOut, ShutOuts, SinceFrom};
 pub use restore::{RestoreOptions, Restored, RestoredItem};
 pub use root::MoveOptions;
 pub use rotate::Rotated;

@@ -126,6 +126,11 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    /// An entry of which this transaction has told that it has come misses its contents: it comes with them.
+    pub(super) fn withdraw_arrival(&self, id: &EntryId) -> Result<()> {
+        self.recorded.get().map_or(Ok(()), |occasion| self.state.withdraw_arrival(occasion, id))
+    }
+
     /// Makes the changes durable, then does the work that follows. In a rehearsal they only last until its end, and
     /// nothing follows.
     ///

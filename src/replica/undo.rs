@@ -75,6 +75,8 @@ pub struct Undone {
     pub left: u64,
     /// Messages that are removed: what happened to them before stays as it is.
     pub gone: u64,
+    /// Messages that somebody has moved or flagged since of whom nobody can tell here who it is, and that stay as they are.
+    pub by_unknown: u64,
     /// What the scan before it has found.
     pub scan: ScanReport,
 }
@@ -157,6 +159,7 @@ impl Replica {
         let done = Undone { by: author.name.clone(), scan, ..Undone::default() };
         let mut undoing =
             Undoing { names: self.names(), replica: self, tx: &tx, options, theirs, stamp: None, each, done };
+        undoing.done.by_unknown = undoing.count_by_unknown()?;
         undoing.run()?;
         let done = undoing.done;
         if done.has_changes() {
@@ -166,23 +169,48 @@ impl Replica {
         tx.commit()?;
         Ok(done)
     }
+
+    /// Goes through the entries of messages of which one was moved or flagged by these changes.
+    fn each_changed_by(&self, changes: &ChangesOf, mut each: impl FnMut(EntryRow) -> Result<()>) -> Result<()> {
+        let incarnations: Vec<_> = changes.incarnations.iter().copied().collect();
+        let mut after = None;
+        loop {
+            let batch = self.state.changed_by(&incarnations, changes.since, after, BATCH)?;
+            let Some(last) = batch.last() else { return Ok(()) };
+            after = Some(*last);
+            for digest in batch {
+                for row in self.state.entries_of(&digest)? {
+                    each(row)?;
+                }
+            }
+        }
+    }
 }
 
 impl Undoing<'_> {
     fn run(&mut self) -> Result<()> {
-        let state = &self.replica.state;
-        let incarnations: Vec<_> = self.theirs.incarnations.iter().copied().collect();
-        let mut after = None;
-        loop {
-            let batch = state.changed_by(&incarnations, self.theirs.since, after, BATCH)?;
-            let Some(last) = batch.last() else { return Ok(()) };
-            after = Some(*last);
-            for digest in batch {
-                for row in state.entries_of(&digest)? {
-                    self.take_back(row)?;
-                }
-            }
-        }
+        let (replica, theirs) = (self.replica, self.theirs.clone());
+        replica.each_changed_by(&theirs, |row| self.take_back(row))
+    }
+
+    /// How many messages could be taken back of what those have done whom nobody can tell from others here.
+    fn count_by_unknown(&self) -> Result<u64> {
+        let replica = self.replica;
+        let known = replica.state.knowledge()?;
+        let mut unknown = ChangesOf {
+            incarnations: replica.nobodys(known.iter().map(|(incarnation, _)| incarnation))?,
+            ..self.theirs
+        };
+        unknown.incarnations.retain(|incarnation| !self.theirs.incarnations.contains(incarnation));
+        let mut count = 0;
+        replica.each_changed_by(&unknown, |row| {
+            let taken = take_back(&row.entry, &replica.state.past_of(&row.id)?, |stamp| unknown.has(stamp));
+            let is_meant = self.is_meant(&row.entry.location.1)
+                || taken.folder.as_ref().is_some_and(|folder| self.is_meant(folder));
+            count += u64::from(row.entry.alive() && is_meant && (taken.folder.is_some() || !taken.flags.is_empty()));
+            Ok(())
+        })?;
+        Ok(count)
     }
 
     /// Takes back what can be of one entry.

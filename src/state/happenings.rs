@@ -75,6 +75,16 @@ pub enum EventKind {
     Overruled,
 }
 
+/// What is counted by folder behind the event of a number. Of several changes of a message's flags the last one counts.
+const COUNTED: &str = "WITH counted AS (
+         SELECT folder, what, from_folder IS NOT NULL AS moved, flags IS NOT NULL AND NOT EXISTS (
+             SELECT 1 FROM happening later
+             WHERE later.digest = h.digest AND later.key > h.key AND later.birth = h.birth AND later.ordinal = h.ordinal
+                   AND later.what = 1 AND later.flags IS NOT NULL
+         ) AS flagged
+         FROM happening h WHERE key > ? AND what < 3
+     )";
+
 /// So much the history of messages tells: about 120 MB.
 const MOST: i64 = 1_000_000;
 
@@ -256,16 +266,19 @@ impl State {
     }
 
     /// How much happened in each folder behind the event of this number: the folders with the most of it first, and at
-    /// most so many of them. A move counts where the message is after it. Also gives how many folders there are.
+    /// most so many of them. A move counts where the message is after it, and a message whose flags were changed counts
+    /// once, however many changes that were. Also gives how many folders there are.
     pub fn events_by_folder(&self, after: i64, limit: u32) -> Result<(Vec<FolderEvents>, u64)> {
         let folders: i64 = self
             .conn
-            .prepare_cached("SELECT COUNT(DISTINCT folder) FROM happening WHERE key > ? AND what < 3")?
+            .prepare_cached(&format!(
+                "{COUNTED} SELECT COUNT(DISTINCT folder) FROM counted WHERE what <> 1 OR moved OR flagged"
+            ))?
             .query_row([after], |row| row.get(0))?;
-        let mut query = self.conn.prepare_cached(
-            "SELECT folder, SUM(what = 0), SUM(from_folder IS NOT NULL), SUM(flags IS NOT NULL), SUM(what = 2)
-             FROM happening WHERE key > ? AND what < 3 GROUP BY folder ORDER BY COUNT(*) DESC, folder LIMIT ?",
-        )?;
+        let mut query = self.conn.prepare_cached(&format!(
+            "{COUNTED} SELECT folder, SUM(what = 0), SUM(moved), SUM(flagged), SUM(what = 2)
+             FROM counted WHERE what <> 1 OR moved OR flagged GROUP BY folder ORDER BY COUNT(*) DESC, folder LIMIT ?"
+        ))?;
         let mut rows = query.query((after, limit))?;
         let mut counted = Vec::new();
         while let Some(row) = rows.next()? {
@@ -323,6 +336,16 @@ impl Transaction<'_> {
                 from.map(FolderName::as_str),
                 flags,
             ))?;
+        Ok(())
+    }
+
+    /// Takes back that an entry has come on this occasion.
+    pub fn withdraw_arrival(&self, occasion: OccasionKey, id: &EntryId) -> Result<()> {
+        self.conn
+            .prepare_cached(
+                "DELETE FROM happening WHERE digest = ? AND occasion = ? AND birth = ? AND ordinal = ? AND what = 0",
+            )?
+            .execute((id.digest.0, occasion.0, id.birth.as_str(), id.ordinal))?;
         Ok(())
     }
 

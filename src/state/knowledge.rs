@@ -44,6 +44,20 @@ impl State {
         told.flatten().map(|id| id.parse().map_err(|_| damaged("who has told of an incarnation"))).transpose()
     }
 
+    /// The incarnations that bundles of the replica with this id have made known from `since` on, and when each: milliseconds since
+    /// 1970 UTC, by this machine's clock.
+    pub fn first_heard_from(&self, id: &ReplicaId, since: u64) -> Result<Vec<(Incarnation, u64)>> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT incarnation, first_at FROM knowledge WHERE first_by = ? AND first_at >= ? ORDER BY incarnation",
+        )?;
+        let since = i64::try_from(since).unwrap_or(i64::MAX);
+        let rows =
+            query.query_map((id.to_string(), since), |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
+        Ok(rows
+            .map(|row| row.map(|(incarnation, at)| (Incarnation(incarnation.cast_unsigned()), at.cast_unsigned())))
+            .collect::<rusqlite::Result<_>>()?)
+    }
+
     /// What came of each incarnation in bundles of its own, from replicas that are peers; of those that this replica, which
     /// has this id, has left by a new identity, what it had issued, and of its present one all that is known.
     pub fn proven(&self, me: &ReplicaId) -> Result<Knowledge> {
@@ -167,22 +181,28 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Learns what the replica with this id knows, and that it was told by it.
+    /// Learns what the replica with this id knows, and that it was told by it. Of an incarnation of which nothing was known,
+    /// that counts as who has made it known, at this time (milliseconds since 1970 UTC); without one nobody does.
     ///
     /// # Errors
     /// With that there would be more incarnations than a bundle can name. Nothing was recorded.
-    pub fn learn(&self, theirs: &Knowledge, from: &ReplicaId) -> Result<()> {
+    pub fn learn(&self, theirs: &Knowledge, from: &ReplicaId, first_at: Option<u64>) -> Result<()> {
         let mine = self.knowledge()?;
         let mut all = mine.clone();
         all.join(theirs);
         check_incarnations(&all)?;
         let mut statement = self.conn.prepare_cached(
-            "INSERT INTO knowledge (incarnation, known, horizon, told_by) VALUES (?, ?, 0, ?)
-             ON CONFLICT (incarnation) DO UPDATE SET known = excluded.known, told_by = excluded.told_by",
+            // A horizon alone can have made the row.
+            "INSERT INTO knowledge (incarnation, known, horizon, told_by, first_by, first_at) VALUES (?, ?, 0, ?, ?, ?)
+             ON CONFLICT (incarnation) DO UPDATE SET known = excluded.known, told_by = excluded.told_by,
+                 first_by = CASE WHEN known > 0 OR first_by IS NOT NULL THEN first_by ELSE excluded.first_by END,
+                 first_at = CASE WHEN known > 0 OR first_by IS NOT NULL THEN first_at ELSE excluded.first_at END",
         )?;
         let from = from.to_string();
+        let (first_by, first_at) = (first_at.map(|_| &from), first_at.map(u64::cast_signed));
         for (incarnation, clock) in mine.missing(theirs) {
-            statement.execute((incarnation.0.cast_signed(), clock.bits().cast_signed(), &from))?;
+            let (incarnation, clock) = (incarnation.0.cast_signed(), clock.bits().cast_signed());
+            statement.execute((incarnation, clock, &from, first_by, first_at))?;
         }
         Ok(())
     }

@@ -10,7 +10,9 @@ pub const VERSION: i64 = 3;
 /// `pending`). A peer's `token` is the one by which this replica was invited, as long as that peer has not shown to
 /// know it. `change` has, for each entry and incarnation, the newest stamp of a register, so that a delta is found
 /// without reading what it doesn't hold. A `distant` peer is known for its jobs only: no bundles are exchanged with it.
-/// `told_by` is the id of the replica whose bundle has last raised what is known of an incarnation. A peer's `skew` is
+/// `told_by` is the id of the replica whose bundle has last raised what is known of an incarnation; `first_by` is that of the one
+/// whose bundle has made it known, and `first_at` when, by this machine's clock. These are NULL for this replica's own, and for
+/// those with which it has joined. A peer's `skew` is
 /// by how many milliseconds its clock is ahead of this machine's, at least; negative: behind; 0: by less than a day, as
 /// far as its last bundle shows. It `knows_key` if its newest bundle for this replica names its present key. Its `sent_bytes` are the size of that bundle, in all
 /// its parts. `taken_number` is the newest bundle from it that was taken, and `follows_number` the one that its newest follows, taken
@@ -50,7 +52,7 @@ pub const VERSION: i64 = 3;
 const TABLES: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
 CREATE TABLE knowledge (incarnation INTEGER PRIMARY KEY, known INTEGER NOT NULL, horizon INTEGER NOT NULL, told_by TEXT,
-    denied INTEGER NOT NULL DEFAULT 0) STRICT;
+    denied INTEGER NOT NULL DEFAULT 0, first_by TEXT, first_at INTEGER) STRICT;
 CREATE TABLE issued (clock INTEGER PRIMARY KEY) STRICT;
 CREATE TABLE folder (
     key INTEGER PRIMARY KEY,

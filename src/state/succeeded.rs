@@ -35,8 +35,9 @@ const COLUMNS: &str = "old, next, now, public_key, incarnation, last, at, rival,
 
 /// The columns that name a replica by its present id, but for `heard` and `forgotten_up_to`, of which there may be two
 /// rows then. What was signed names the id that it was signed with, and stays.
-const NAMING: [(&str, &str); 7] = [
+const NAMING: [(&str, &str); 8] = [
     ("knowledge", "told_by"),
+    ("knowledge", "first_by"),
     ("used_token", "used_by"),
     ("job", "requester"),
     ("job", "target"),
@@ -237,8 +238,8 @@ mod tests {
         let state = fresh(&dir);
         let [old, new, third] = [(), (), ()].map(|()| PrivateKey::generate("x").unwrap().public_key());
         let tx = state.begin().unwrap();
-        for (table, column) in NAMING {
-            // Whatever else stands in such a row.
+        for (number, (table, column)) in NAMING.into_iter().enumerate() {
+            // Whatever else stands in such a row; two columns of one table get a row each.
             let mut columns = Vec::new();
             let mut info =
                 tx.conn.prepare(&format!("SELECT name, type, pk FROM pragma_table_info('{table}')")).unwrap();
@@ -247,7 +248,7 @@ mod tests {
                 let (name, kind): (String, String) = (row.get(0).unwrap(), row.get(1).unwrap());
                 let value = match &*kind {
                     _ if name == column => format!("'{}'", old.id()),
-                    "INTEGER" => String::from("7"),
+                    "INTEGER" => (number + 7).to_string(),
                     "BLOB" => format!("randomblob({})", 16),
                     _ => format!("'{table} {column}'"),
                 };

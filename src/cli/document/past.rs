@@ -234,6 +234,8 @@ pub struct Undo {
     pub left: u64,
     /// How many messages are removed since: what happened to them before stays as it is.
     pub gone: u64,
+    /// How many messages somebody has moved or flagged since of whom nobody can tell here who it is, and that stay as they are.
+    pub by_unknown: u64,
     /// Each message of which something was taken back, or left.
     pub items: Vec<UndoneItem>,
     /// What the scan before has found.
@@ -243,9 +245,10 @@ pub struct Undo {
 impl Undo {
     /// So much was taken back, of these.
     pub fn of(done: &Undone, items: Vec<UndoneItem>) -> Self {
-        let Undone { by, moved, flagged, folders, left, gone, scan } = done;
+        let Undone { by, moved, flagged, folders, left, gone, by_unknown, scan } = done;
         let (by, scan) = (by.clone(), scan.into());
-        Self { by, moved: *moved, flagged: *flagged, folders: *folders, left: *left, gone: *gone, items, scan }
+        let (moved, flagged, folders) = (*moved, *flagged, *folders);
+        Self { by, moved, flagged, folders, left: *left, gone: *gone, by_unknown: *by_unknown, items, scan }
     }
 }
 

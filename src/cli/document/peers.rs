@@ -2,7 +2,7 @@
 
 use mailsync::bundle::{PublicKey, ReplicaId};
 use mailsync::error::Result;
-use mailsync::replica::{self, Reinstated, Replica, RevokedHere, Rotated, ShutOut, ShutOuts};
+use mailsync::replica::{self, Reinstated, Replica, RevokedHere, Rotated, ShutOut, ShutOuts, SinceFrom};
 #[cfg(test)]
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -167,6 +167,7 @@ pub struct PeerRemoved {
 /// `mailsync peer revoke`
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(JsonSchema))]
+#[expect(clippy::struct_excessive_bools, reason = "each is a member of the document")]
 pub struct PeerRevoked {
     /// The id of the replica.
     pub id: String,
@@ -174,6 +175,11 @@ pub struct PeerRevoked {
     pub since: Time,
     /// Whether that is what this machine had said before.
     pub kept: bool,
+    /// Whether that is the earliest that other machines had said.
+    pub taken_over: bool,
+    /// Whether a bundle of its own came here since then, or to another machine that has revoked it. If none did, what it has
+    /// done since may be told from what others have done only where its bundles came last.
+    pub heard_since: bool,
     /// Whether its changes can be told from those of others here.
     pub told_apart: bool,
     /// How many messages are here as it has left them: other machines pass that over.
@@ -190,7 +196,9 @@ impl PeerRevoked {
         Self {
             id: done.id.to_string(),
             since: Time::of(done.since),
-            kept: done.is_kept,
+            kept: done.since_from == SinceFrom::Here,
+            taken_over: done.since_from == SinceFrom::Others,
+            heard_since: done.heard_since,
             told_apart: done.told_apart,
             held,
             made_own,

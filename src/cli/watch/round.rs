@@ -12,7 +12,7 @@ use super::plan::{Outlet, Plan};
 use super::schedule::{Ended, Step};
 use super::told::Told;
 use crate::cli::args::{Listing, Watch};
-use crate::cli::changes::{Changes, tell_found_first};
+use crate::cli::changes::{Changes, FoundFirst, tell_found_first};
 use crate::cli::context::Context;
 use crate::cli::document::bundles::{Export, ImportedBundle};
 use crate::cli::document::watching;
@@ -144,20 +144,18 @@ impl Hand<'_> {
         let options = ImportOptions { consume: plan.consume, ..ImportOptions::default() };
         let mut changes = Changes::begin(self.context, replica, self.listing())?;
         let report = replica.scan_before_import(&options)?;
-        tell_found_first(self.context, &report, false);
-        let mut untold = changes.tell_each(replica).err();
+        tell_found_first(self.context, &report, false, FoundFirst::All);
+        let mut tell_changes = || changes.tell_each(replica).and_then(|()| changes.tell_folders(replica));
+        let mut untold = tell_changes().err();
         let mut all: Vec<Imported> = Vec::new();
         let result = replica.import_arrivals(dir, &options, |imported| {
             if imported.outcome.error().is_none() && has_changes(&imported) {
                 tell(self.context, &imported, false);
             }
-            untold = untold.take().or(changes.tell_each(replica).err());
+            untold = untold.take().or(tell_changes().err());
             all.push(imported);
         });
         let noted = replica.note_missing_contents();
-        if all.iter().any(has_changes) || report.removed > 0 {
-            untold = untold.or(changes.tell_folders(replica).err());
-        }
         deed.document.changes = changes.documents();
         self.tell_scanned(&report, deed);
         self.tell_imported(&all, deed);

@@ -101,15 +101,16 @@ impl Replica {
             }
             (_, Ok(key)) => key,
         };
-        let records = reader.verify(&key)?;
+        let mut records = reader.verify(&key)?;
         imported.peer = if let Sender::Known(peer) = &sender { Some(peer.name.clone()) } else { None };
         if options.dry_run == DryRun::No {
             self.follow_sender(&sender, &manifest)?;
         }
         let reception = self.receive(&manifest, &sender, options.clock_ahead)?;
-        if let Reception::Refused(refusal) = &reception {
+        if let Reception::Refused(refusal) = reception {
+            let refusal = self.refused_with_its_answer(refusal, &manifest, &mut records)?;
             records.skip()?;
-            return Ok(ImportOutcome::refused(refusal));
+            return Ok(ImportOutcome::refused(&refusal));
         }
         // Then nothing of what it says is stored, and no invitation is accepted.
         if let Reception::RolledBack(who, error) = reception {

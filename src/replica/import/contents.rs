@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::headline::Head;
 use crate::maildir::SizeField;
 use crate::message::Checked;
-use crate::model::{Amount, Digest, Entry};
+use crate::model::{Amount, Digest, Entry, arrival};
 use crate::pool;
 use crate::replica::Replica;
 use crate::replica::jobs::Aside;
@@ -252,6 +252,7 @@ impl<'i> IncomingMessages<'i> {
             let (row, at) = self.mend_size(row, size, field)?;
             self.tx.set_pending(row.key, &Pending::Deliver)?;
             self.tx.remove_missing(row.key)?;
+            self.tx.tell_of(&row.id, &[arrival(&row.entry)])?;
             self.changed = true;
             self.came += 1;
             *late = true;
@@ -381,7 +382,8 @@ impl<'i> IncomingMessages<'i> {
                     self.tx.set_place(row.key, None)?;
                     self.tx.clear_pending(row.key)?;
                     self.tx.add_missing(row.key)?;
-                    // The entry will count as new when its contents come.
+                    // The entry will count as new when its contents come, and is told then.
+                    self.tx.withdraw_arrival(&row.id)?;
                     self.missing += 1;
                 }
             }

@@ -21,6 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::Digest;
 use crate::replica::Replica;
 use crate::replica::safety::DryRun;
+use crate::state::Spent;
 use crate::text::{are, plural};
 
 /// The contents of a directory, as this replica sees them.
@@ -360,7 +361,8 @@ impl Replica {
             found.passed_over += 1;
             return Ok(None);
         }
-        let look = self.look_at_file(file)?;
+        let mut look = self.look_at_file(file)?;
+        self.hear_out(file, look.as_mut().and_then(|look| look.told.as_mut()))?;
         if let Some(look) = &look
             && look.stays_strange(quiet)
         {
@@ -461,8 +463,8 @@ impl Replica {
                 look.strange = true;
                 look.strangers += 1;
             }
-            // The import deals with one that proves an invitation: it tells that the invitation was used already.
-            Sender::Invited(_) | Sender::Late { .. } | Sender::Rival(_) => {
+            // The clock may be wrong by which an invitation has expired.
+            Sender::Invited(_) | Sender::Late { why: Spent::Expired } | Sender::Rival(_) => {
                 look.here = Some((label.sender(), label.number));
                 return Ok(ControlFlow::Break(()));
             }
@@ -470,8 +472,8 @@ impl Replica {
                 look.strange = true;
                 look.strangers += 1;
             }
-            Sender::Stranger { revoked } => {
-                look.told.get_or_insert_with(|| Imported::of_stranger(&label, revoked));
+            sender => {
+                look.told.get_or_insert(self.refused_by_label(&label, sender)?);
                 look.strangers += 1;
             }
         }

@@ -168,12 +168,7 @@ impl Replica {
             Sender::Own => return Ok(Reception::Refused(self.own_bundle(manifest)?)),
             Sender::Stranger { revoked } => return Ok(Reception::Refused(stranger(manifest, revoked.clone()))),
             Sender::Late { why } => {
-                let user = match why {
-                    Spent::UsedBy(user) => self.known_as(user)?,
-                    _ => None,
-                };
-                let (sender, why) = (manifest.sender.id, *why);
-                return Ok(Reception::Refused(Refusal::InvitationSpent { sender, why, user }));
+                return Ok(Reception::Refused(self.invitation_spent(manifest.sender.id, *why)?));
             }
             Sender::Known(_) | Sender::Invited(_) | Sender::Rival(_) => {}
         }
@@ -242,6 +237,15 @@ impl Replica {
         })
     }
 
+    /// The refusal of an answer to an invitation that is good for nobody any more.
+    pub(super) fn invitation_spent(&self, sender: ReplicaId, why: Spent) -> Result<Refusal> {
+        let user = match &why {
+            Spent::UsedBy(user) => self.known_as(user)?,
+            Spent::Withdrawn | Spent::Expired => None,
+        };
+        Ok(Refusal::InvitationSpent { sender, why, user })
+    }
+
     /// Why the key that has signed a bundle isn't to be trusted: its replica was revoked, it was followed by another one, or
     /// it is said to follow one that another one has followed.
     fn distrusts(&self, manifest: &Manifest, sender: &Sender) -> Result<Option<Refusal>> {
@@ -252,7 +256,8 @@ impl Replica {
             _ => self.ids_of(manifest)?,
         };
         if let Some(out) = self.shut_outs()?.get_any(&ids) {
-            return Ok(Some(Refusal::Revoked { name, by: self.words_of(out)? }));
+            let why = self.why_shut_out(&name, out, &[])?;
+            return Ok(Some(Refusal::Revoked { name, why }));
         }
         Ok(match sender {
             Sender::Rival(peer) => Some(Refusal::Rival { name, id, known: peer.id }),

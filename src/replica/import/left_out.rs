@@ -52,6 +52,9 @@ impl Counts {
     pub fn record(&mut self, left_out: LeftOut, replica: &Replica, tx: &Transaction<'_>) -> Result<()> {
         let LeftOut { entries, late, error } = left_out;
         for &key in &entries {
+            if let Some(row) = tx.entry(key)? {
+                tx.withdraw_arrival(&row.id)?;
+            }
             tx.set_place(key, None)?;
             tx.clear_pending(key)?;
             tx.add_missing(key)?;

@@ -359,7 +359,9 @@ impl<'i> Merge<'i> {
             let held = self.replica.state.newest_held_of(incarnation)?;
             tip.set(incarnation, held.max(self.shown.get(incarnation)).max(tip.get(incarnation)));
         }
-        self.tx.learn(&tip, &self.replica.present_id(&self.manifest.sender.id)?)
+        // With what a replica begins its inviter answers for nobody: its own life and that of others are one to it.
+        let first_at = (!self.landing.is_a_join()).then(|| self.replica.now());
+        self.tx.learn(&tip, &self.replica.present_id(&self.manifest.sender.id)?, first_at)
     }
 
     /// Decides about the folders and entries that a full bundle, which is complete, doesn't hold.

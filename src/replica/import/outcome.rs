@@ -113,9 +113,8 @@ impl Imported {
     }
 
     /// A bundle of somebody who isn't known here, and of which no more is read than this.
-    pub(super) fn of_stranger(label: &Label, revoked: Option<String>) -> Self {
-        let (id, name) = (label.sender(), beginning(label.name(), limits::NAME_BYTES));
-        let outcome = ImportOutcome::refused(&Refusal::Stranger { id, name: name.clone(), revoked });
+    pub(super) fn of_label(label: &Label, refusal: &Refusal) -> Self {
+        let (name, outcome) = (beginning(label.name(), limits::NAME_BYTES), ImportOutcome::refused(refusal));
         Self { from: Some(name), number: Some(label.number), outcome, ..Self::unknown(None) }
     }
 

@@ -3,7 +3,7 @@
 use crate::bundle::{self, Manifest, ReplicaId, limits};
 use crate::error::{Error, ErrorKind};
 use crate::model::{Clock, Knowledge, RolledBack, Skew, WallClock};
-use crate::replica::replicas::TRUSTED_AGAIN;
+use crate::replica::replicas::WhyShutOut;
 use crate::replica::successions::one_of_two;
 use crate::state::Spent;
 use crate::text::local_time;
@@ -62,8 +62,8 @@ pub enum Refusal {
     Revoked {
         /// Its name here, or its own name for itself.
         name: String,
-        /// Who has revoked it, and when, for people.
-        by: String,
+        /// By whom, and what to do about that.
+        why: WhyShutOut,
     },
     /// With what it knows there would be more incarnations than a bundle can name.
     TooManyIncarnations,
@@ -113,8 +113,10 @@ impl Refusal {
                  else's"
             ))
             .advise(one_of_two(name)),
-            Self::Revoked { name, by } => Error::rejected(format!("{name} was revoked by {by}, and nothing is taken from it"))
-                .advise(TRUSTED_AGAIN.replace("NAME", name)),
+            Self::Revoked { name, why: WhyShutOut { by, answer, advice } } => {
+                let answer = answer.as_ref().map_or_else(String::new, |answer| format!("; {answer}"));
+                Error::rejected(format!("{name} was revoked by {by}, and nothing is taken from it{answer}")).advise(advice.clone())
+            }
             Self::TooManyIncarnations => Error::rejected(format!(
                 "this bundle knows of incarnations with which there would be more than {} here, and no bundle can name them",
                 limits::INCARNATIONS

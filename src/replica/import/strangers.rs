@@ -1,17 +1,19 @@
 //! What a file of strangers, or one that is no bundle, is remembered by, so that it is looked at once.
 
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _};
+use std::io::{self, BufRead, BufReader, Read as _, Seek as _};
 use std::path::Path;
 
-use super::outcome::Imported;
+use super::gate::Sender;
+use super::outcome::{ImportOutcome, Imported};
 use super::refusal::{Refusal, reading};
-use crate::bundle::{self, Begins, Manifest};
+use crate::bundle::{self, Begins, Label, Manifest, RecordsPart, Stream, limits};
 use crate::disk::Meta;
 use crate::error::Result;
 use crate::maildir::listing::Times;
 use crate::model::{Digest, Mtime, WallClock};
 use crate::replica::Replica;
+use crate::text::beginning;
 
 /// So much of what a file begins with identifies it, in bytes.
 const MARK_BYTES: u64 = 64 << 10;
@@ -41,8 +43,75 @@ impl Replica {
         let Some(out) = self.shut_outs()?.get_any(&self.ids_of(manifest)?).cloned() else { return Ok(None) };
         let id = self.present_id(&manifest.sender.id)?;
         let name = self.known_as(&id)?.unwrap_or_else(|| manifest.sender.name.clone());
-        let refusal = Refusal::Revoked { name: name.clone(), by: self.words_of(&out)? };
+        let refusal = Refusal::Revoked { name: name.clone(), why: self.why_shut_out(&name, &out, &[])? };
         Ok(Some(Imported { peer: Some(name.clone()), ..Imported::refused(manifest, &name, &refusal) }))
+    }
+
+    /// The refusal of a bundle for this replica from somebody who isn't known here, and of which no more is read than this.
+    pub(super) fn refused_by_label(&self, label: &Label, sender: Sender) -> Result<Imported> {
+        let id = label.sender();
+        let refusal = match sender {
+            Sender::Late { why } => self.invitation_spent(id, why)?,
+            Sender::Stranger { revoked } => {
+                Refusal::Stranger { id, name: beginning(label.name(), limits::NAME_BYTES), revoked }
+            }
+            Sender::Own | Sender::Known(_) | Sender::Invited(_) | Sender::Rival(_) => unreachable!("they are known"),
+        };
+        Ok(Imported::of_label(label, &refusal))
+    }
+
+    /// The refusal of a bundle whose signature holds, with what its statements say of those by whose word its sender was
+    /// revoked. Nothing of it is taken: a person is told.
+    pub(super) fn refused_with_its_answer<R: BufRead>(
+        &self,
+        refusal: Refusal,
+        manifest: &Manifest,
+        records: &mut RecordsPart<'_, R>,
+    ) -> Result<Refusal> {
+        let Refusal::Revoked { name, .. } = &refusal else { return Ok(refusal) };
+        let Some(out) = self.shut_outs()?.get_any(&self.ids_of(manifest)?).cloned() else { return Ok(refusal) };
+        // It is refused whether that can be read or not.
+        let Ok(lines) = records.replicas() else { return Ok(refusal) };
+        Ok(Refusal::Revoked { name: name.clone(), why: self.why_shut_out(name, &out, &lines)? })
+    }
+
+    /// The same for the bundles in a file, of which one is refused.
+    pub(super) fn hear_out(&self, file: &File, refused: Option<&mut Imported>) -> Result<()> {
+        let Some(refused) = refused else { return Ok(()) };
+        let Some(peer) = refused.peer.as_deref().map(|name| self.state.peer_by_name(name)).transpose()?.flatten()
+        else {
+            return Ok(());
+        };
+        let mut file = file;
+        file.rewind().map_err(|error| reading(&bundle::Error::Io(error)))?;
+        let mut stream = Stream::opened_by(BufReader::new(file), self.keys());
+        // What can't be read says nothing, and the refusal stands.
+        while let Ok(Some(reader)) = stream.next_bundle() {
+            let manifest = reader.manifest().clone();
+            let is_its = self.present_id(&manifest.sender.id)? == peer.id;
+            let signer = reader.signer();
+            if !is_its || manifest.counts.replicas == 0 || !self.is_known(&signer.id())? {
+                if reader.skip().is_err() {
+                    break;
+                }
+                continue;
+            }
+            let Ok(mut records) = reader.verify(&signer) else { break };
+            if self.refused_as_revoked(&manifest)?.is_some()
+                && let Some(out) = self.shut_outs()?.get_any(&self.ids_of(&manifest)?)
+                && let Ok(lines) = records.replicas()
+            {
+                let why = self.why_shut_out(&peer.name, out, &lines)?;
+                if why.answer.is_some() {
+                    refused.outcome = ImportOutcome::refused(&Refusal::Revoked { name: peer.name.clone(), why });
+                    break;
+                }
+            }
+            if records.skip().is_err() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Everybody who is known here, in one digest, and who was revoked: what is from strangers is looked at again when it has

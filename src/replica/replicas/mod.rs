@@ -8,6 +8,7 @@ mod shut_out;
 mod tell;
 
 pub(in crate::replica) use hear::ReplicaNews;
-pub use revoke::{Reinstated, RevokeOptions, RevokedHere};
+pub use revoke::{Reinstated, RevokeOptions, RevokedHere, SinceFrom};
 pub use shut_out::{RevocationHeard, ShutOut, ShutOuts};
 pub(in crate::replica) use tell::TRUSTED_AGAIN;
+pub use tell::WhyShutOut;

@@ -4,7 +4,7 @@ use super::hear::Held;
 use super::shut_out::ShutOut;
 use crate::bundle::{ReplicaId, ReplicaLine, ReplicaStatement, Revocation, limits};
 use crate::error::{Error, Result};
-use crate::model::{Kept, Knowledge, Ruling, keys_besides};
+use crate::model::{Kept, Knowledge, Ruling, keys_besides, named_by_revocation};
 use crate::replica::Replica;
 use crate::replica::tally::Tally;
 use crate::replica::transaction::Transaction;
@@ -17,10 +17,23 @@ pub struct RevokeOptions {
     /// The replica: its name here, or its id.
     pub who: String,
     /// From when on nothing of it is to be believed: milliseconds since 1970 UTC; `None` for what was said here before, or
-    /// else for now.
+    /// else for the earliest that others have said and that counts here, or else for now.
     pub since: Option<u64>,
-    /// Why, for people.
+    /// Why, for people; `None` for what was said here before.
     pub reason: Option<String>,
+}
+
+/// Where the time comes from, from which on a replica is revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SinceFrom {
+    /// A person has given it now.
+    Given,
+    /// It was said here before.
+    Here,
+    /// Others had said it: it is the earliest that counted here.
+    Others,
+    /// Nobody has given one: it is the time of the revocation itself.
+    Now,
 }
 
 /// What a revocation has come to.
@@ -30,8 +43,11 @@ pub struct RevokedHere {
     pub id: ReplicaId,
     /// From when on this replica says that nothing is to be believed: milliseconds since 1970 UTC. What counts can be earlier.
     pub since: u64,
-    /// Whether that is what was said here before.
-    pub is_kept: bool,
+    /// Where that time comes from.
+    pub since_from: SinceFrom,
+    /// Whether a bundle of its own came here since then, by the clock of this machine. If none did, it may have begun anew since:
+    /// then nothing tells here what it has done by that name.
+    pub heard_since: bool,
     /// Whether its changes can be told from those of others here. They can't if no bundle of its own came, neither here nor to
     /// those who have revoked it.
     pub told_apart: bool,
@@ -79,10 +95,17 @@ impl Replica {
         let now = self.now().clamp(1, limits::JOB_TIME);
         check_options(&doing, options, now)?;
         let tx = self.begin()?;
-        let said_here = self.said_here_of(&id)?;
+        let counting = before.get(&id);
+        let said_here = counting.map(ShutOut::said_here).unwrap_or_default();
+        let (own, counts) = (said_here.iter().map(|said| said.since).min(), counting.map(|out| out.since));
         // A clock that was set back makes no statement that nobody can believe.
-        let since = options.since.or(said_here.filter(|since| *since <= now)).unwrap_or(now);
-        let is_kept = options.since.is_none() && said_here == Some(since);
+        let since = options.since.or(own.or(counts).filter(|since| *since <= now)).unwrap_or(now);
+        let since_from = match (options.since, own, counts) {
+            (Some(_), ..) => SinceFrom::Given,
+            (None, Some(own), _) if own == since => SinceFrom::Here,
+            (None, None, Some(counts)) if counts == since => SinceFrom::Others,
+            (None, ..) => SinceFrom::Now,
+        };
         // What was said before is only replaced by what was said later, by whichever key of either.
         let mut said_before = None;
         for saying in tx.replica_sayings()? {
@@ -94,11 +117,13 @@ impl Replica {
             }
         }
         let at = said_before.map_or(now, |before| now.max(before + 1)).min(limits::JOB_TIME);
-        let mut incarnations = self.state.incarnations_of(&self.present_id(&id)?)?;
-        incarnations.truncate(limits::REVOKED_INCARNATIONS);
-        incarnations.sort_unstable();
+        let present = self.present_id(&id)?;
+        let all_keys = keys.iter().copied().chain([id, who, present]).collect();
+        let (own, brought) = (self.state.incarnations_of(&present)?, self.brought_by(&all_keys, since)?);
+        let incarnations = named_by_revocation(own, brought, limits::REVOKED_INCARNATIONS);
         let name = self.known_as(&who)?.filter(|name| name.len() <= limits::REVOKED_NAME_BYTES);
-        let reason = options.reason.clone();
+        let reason_before = said_here.iter().max_by_key(|said| said.at).and_then(|said| said.reason.clone());
+        let reason = options.reason.clone().or(reason_before);
         let revocation = Revocation { who, keys, name, since, by: me, at, reason, incarnations };
         let line = ReplicaLine::revoke(tx.issue(self.now())?, &revocation, self.key()?)
             .map_err(|error| Error::failed(format!("{doing}: signing that: {error}")))?;
@@ -114,7 +139,8 @@ impl Replica {
             out.ok_or_else(|| Error::failed(format!("{doing}: it does not count")).advise("run `mailsync doctor`"))?;
         self.note_let_in(&before)?;
         let told_apart = !self.incarnations_shut_out(&out)?.is_empty();
-        Ok(RevokedHere { id, since, is_kept, told_apart, out })
+        let heard_since = self.has_heard_since(&id, &out)?;
+        Ok(RevokedHere { id, since, since_from, heard_since, told_apart, out })
     }
 
     /// Who is to be revoked by this name or id. An id means that key, and whatever follows it; a name means the machine, and so
@@ -134,11 +160,13 @@ impl Replica {
         Ok(Meant { id: peer.id, who: first, keys })
     }
 
-    /// From when on a replica is revoked by what a person has said here and not taken back.
-    fn said_here_of(&self, who: &ReplicaId) -> Result<Option<u64>> {
-        let out = self.shut_outs()?;
-        let here = out.get(who).map(|out| out.by.iter().filter(|heard| heard.carrier.is_none()));
-        Ok(here.and_then(|here| here.map(|heard| heard.revocation.since).min()))
+    /// Whether a bundle of a replica's own came here after the time from which on it is revoked, or to somebody else who has
+    /// revoked it and knows of incarnations of it.
+    fn has_heard_since(&self, id: &ReplicaId, out: &ShutOut) -> Result<bool> {
+        let others_know =
+            out.by.iter().any(|heard| heard.carrier.is_some() && !heard.revocation.incarnations.is_empty());
+        let heard = self.peer_of(id)?.and_then(|peer| peer.last_heard);
+        Ok(others_know || heard.is_some_and(|heard| heard >= out.since))
     }
 
     /// Records what this replica says of another one, to be passed on.

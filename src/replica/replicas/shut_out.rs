@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::bundle::{ReplicaId, ReplicaStatement, Revocation, Succession};
 use crate::error::Result;
 use crate::model::{
-    Caps, Incarnation, Knowledge, Revoked, SaidOfReplica, Successors, shut_out_together, which_revocations_count,
+    Brought, Caps, Clock, Incarnation, Knowledge, Revoked, SaidOfReplica, Successors, shut_out_together,
+    which_revocations_count,
 };
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
@@ -38,6 +39,11 @@ impl ShutOut {
     /// Whether a person on this machine has said so, too.
     pub fn was_looked_at(&self) -> bool {
         self.by.iter().any(|heard| heard.carrier.is_none())
+    }
+
+    /// What persons on this machine have said, and not taken back.
+    pub(super) fn said_here(&self) -> Vec<&Revocation> {
+        self.by.iter().filter(|heard| heard.carrier.is_none()).map(|heard| &heard.revocation).collect()
     }
 }
 
@@ -206,8 +212,29 @@ impl Replica {
         Ok(caps)
     }
 
+    /// What a replica that has these keys, and is revoked as of this time, has made known since, and nobody else answers for.
+    pub(in crate::replica) fn brought_by(
+        &self,
+        keys: &BTreeSet<ReplicaId>,
+        since: u64,
+    ) -> Result<Vec<Brought<ReplicaId>>> {
+        let (mut all, me) = (Vec::new(), self.public_key().id());
+        for &by in keys {
+            for (incarnation, at) in self.state.first_heard_from(&by, since)? {
+                let shown_by = self.state.replicas_of(incarnation, &me)?;
+                let has_changed = self.state.newest_held_of(incarnation)? > Clock::ZERO;
+                let brought = Brought { incarnation, by, at, shown_by, has_changed };
+                if brought.counts_as_of(keys, since) {
+                    all.push(brought);
+                }
+            }
+        }
+        Ok(all)
+    }
+
     /// The incarnations of a replica that is shut out: those of which bundles of their own came, here or to those who have revoked
-    /// it, and of nobody else. If there are none, nobody can tell here what it has done.
+    /// it, and of nobody else; and those that it has made known since, and nobody else answers for. If there are none,
+    /// nobody can tell here what it has done.
     pub(in crate::replica) fn incarnations_shut_out(&self, out: &ShutOut) -> Result<BTreeSet<Incarnation>> {
         let me = self.public_key().id();
         let mut incarnations: BTreeSet<_> =
@@ -215,6 +242,7 @@ impl Replica {
         for id in &out.keys {
             incarnations.extend(self.state.incarnations_of(id)?);
         }
+        incarnations.extend(self.brought_by(&out.keys, out.since)?.into_iter().map(|one| one.incarnation));
         let mut theirs = BTreeSet::new();
         for incarnation in incarnations {
             let mut is_of_another = false;

@@ -1,7 +1,7 @@
 //! What people are told of replicas that were revoked.
 
 use super::shut_out::{RevocationHeard, ShutOut, ShutOuts};
-use crate::bundle::ReplicaId;
+use crate::bundle::{ReplicaId, ReplicaLine, ReplicaStatement, Revocation};
 use crate::error::{Error, Result};
 use crate::replica::Replica;
 use crate::state::Peer;
@@ -132,14 +132,86 @@ impl Replica {
             None => Ok(()),
             Some(out) => {
                 let name = &peer.name;
-                Err(Error::rejected(format!(
-                    "{doing}: {name} was revoked by {}, and nothing is sent to it",
-                    self.words_of(out)?
-                ))
-                .advise(TRUSTED_AGAIN.replace("NAME", name)))
+                let WhyShutOut { by, advice, .. } = self.why_shut_out(name, out, &[])?;
+                Err(Error::rejected(format!("{doing}: {name} was revoked by {by}, and nothing is sent to it"))
+                    .advise(advice))
             }
         }
     }
+
+    /// Why nothing is taken from a replica of this name that is shut out, and what a person can do. `lines` are the statements of
+    /// a bundle of it, whose signature holds.
+    ///
+    /// # Errors
+    /// The state can't be read.
+    pub(in crate::replica) fn why_shut_out(&self, name: &str, out: &ShutOut, lines: &[Vec<u8>]) -> Result<WhyShutOut> {
+        let by = format!("{}, as of {}", self.words_of(out)?, local_time(out.since));
+        if out.was_looked_at() {
+            return Ok(WhyShutOut { by, answer: None, advice: TRUSTED_AGAIN.replace("NAME", name) });
+        }
+        let answer = self.answer_to(out, lines)?;
+        let (mut accusers, mut commands): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+        for heard in out.by.iter().take(MOST_NAMED) {
+            let accuser = self.name_of(&heard.revocation.by)?;
+            if accusers.contains(&accuser) {
+                continue;
+            }
+            // What it has said counts unless it was not to be trusted by then.
+            let until = heard.revocation.at.max(heard.heard);
+            let since = match &answer {
+                Some((of, answer)) if *of == heard.revocation.by => answer.since.min(until),
+                _ => until,
+            };
+            commands.push(format!("`mailsync peer revoke {accuser} --since \"{}\"`", local_time(since)));
+            accusers.push(accuser);
+        }
+        let (accuser, commands, ends) = (accusers.join(" and "), commands.join(" and "), accusers.len() == 1);
+        let (is, its) = if ends { ("is", "its word ends") } else { ("are", "their words end") };
+        let advice = format!(
+            "only you can tell which is right, for a thief can revoke, too: if {accuser} {is} in other hands, run {commands} here, or with \
+             an earlier time if that is true: then {its}, and {name} is taken again; if {name} is, `mailsync peer revoke {name}` \
+             here; and if {name} is in your hands and always was, `mailsync peer reinstate {name}`"
+        );
+        let answer = answer.map(|(of, Revocation { since, reason, .. })| -> Result<String> {
+            let why = reason.as_ref().map_or_else(String::new, |why| format!(", \"{}\"", printable(why)));
+            let of = printable(&self.name_of(&of)?);
+            Ok(format!("{name} says in this bundle that {of} was revoked (as of {}{why})", local_time(since)))
+        });
+        Ok(WhyShutOut { by, answer: answer.transpose()?, advice })
+    }
+
+    /// What these statements of a replica that is shut out say of one by whose word it is, and who that is. Of what can't be read
+    /// nothing is said: none of it is taken.
+    fn answer_to(&self, out: &ShutOut, lines: &[Vec<u8>]) -> Result<Option<(ReplicaId, Revocation)>> {
+        for line in lines {
+            let Ok((ReplicaStatement::Revocation(said), _)) = ReplicaLine::decode(line).and_then(|line| line.verify())
+            else {
+                continue;
+            };
+            if !out.keys.contains(&said.by) {
+                continue;
+            }
+            let keys: Vec<ReplicaId> = said.all_keys().map(|key| self.present_id(&key)).collect::<Result<_>>()?;
+            for heard in &out.by {
+                let by = heard.revocation.by;
+                if keys.contains(&self.present_id(&by)?) {
+                    return Ok(Some((by, said)));
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Why nothing is taken from a replica that is shut out, and what a person can do about that, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WhyShutOut {
+    /// Who has revoked it, when, and as of when.
+    pub by: String,
+    /// What its bundle says of one of those, if it says that that one was revoked.
+    pub answer: Option<String>,
+    /// What to do next, on this machine.
+    pub advice: String,
 }
 
 /// What a person does who knows that a replica is to be trusted after all.

@@ -3,6 +3,7 @@
 mod back;
 mod copies;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::Replica;
@@ -11,7 +12,7 @@ use super::safety::DryRun;
 use crate::disk::{Hashed, hash_file, is_absent, remove_if_there};
 use crate::error::{Error, Result};
 use crate::message::FileKind;
-use crate::model::{FlagSet, FolderName};
+use crate::model::{FlagSet, FolderName, Incarnation};
 use crate::state::{TrashFilter, TrashKey, Trashed};
 use crate::text::{bytes, plural, printable};
 
@@ -138,6 +139,14 @@ impl Replica {
         trashed.removal.map_or_else(|| Ok(trashed.by.to_string()), |stamp| names.of(stamp.incarnation))
     }
 
+    /// The same, if it is known.
+    ///
+    /// # Errors
+    /// The state can't be read.
+    pub fn known_remover(trashed: &Trashed, names: &Names<'_>) -> Result<Option<String>> {
+        trashed.removal.map_or_else(|| Ok(Some(trashed.by.to_string())), |stamp| names.known(stamp.incarnation))
+    }
+
     /// What is meant, as the state looks for it.
     fn trash_filter(&self, selection: &TrashSelection, author: Option<&Author>) -> Result<TrashFilter> {
         let by = match author {
@@ -191,15 +200,16 @@ impl Replica {
     pub fn removed_by_unknown(&self, selection: &TrashSelection) -> Result<u64> {
         let Some(author) = self.author_of(selection)? else { return Ok(0) };
         let theirs = self.incarnations(&author, true)?;
-        let (mut unknown, me) = (0, self.public_key().id());
+        let mut others: BTreeMap<Incarnation, u64> = BTreeMap::new();
         self.each_batch(selection, None, |batch| {
-            for stamp in batch.into_iter().filter_map(|trashed| trashed.removal) {
-                let is_unknown = self.state.replicas_of(stamp.incarnation, &me)?.is_empty();
-                unknown += u64::from(is_unknown && !theirs.contains(&stamp.incarnation));
+            let removals = batch.into_iter().filter_map(|trashed| trashed.removal);
+            for stamp in removals.filter(|stamp| !theirs.contains(&stamp.incarnation)) {
+                *others.entry(stamp.incarnation).or_default() += 1;
             }
             Ok(())
         })?;
-        Ok(unknown)
+        let unknown = self.nobodys(others.keys().copied())?;
+        Ok(unknown.iter().filter_map(|incarnation| others.get(incarnation)).sum())
     }
 
     /// Goes through what a person means of the trash, in the order in which it came there.
