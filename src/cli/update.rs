@@ -54,7 +54,9 @@ pub fn run(context: &Context, args: &Update) -> CommandResult {
     let Reachable { peers, silent, revoked } = if args.peers.is_empty() {
         Reachable::of(&replica)?
     } else {
-        args.peers.iter().try_for_each(|name| replica.check_is_known(name))?;
+        for name in &args.peers {
+            replica.check_is_known(name).map_err(|error| error.about(format_args!("updating {}", printable(name))))?;
+        }
         // Whoever is named twice is called once.
         let mut seen = BTreeSet::new();
         let peers = args.peers.iter().filter(|peer| seen.insert(*peer)).cloned().collect();
