@@ -7,7 +7,7 @@ use super::safety::{counts_until, still_counts};
 use super::{Care, Carrier, Errand, JobStanding, Replica};
 use crate::error::Result;
 use crate::model::{FolderName, JobState, Keyword, Knowledge, PassesOver};
-use crate::state::{Action, Alarm, Guarded, Invited, Peer, Totals, Waiting};
+use crate::state::{Alarm, Guarded, Invited, Peer, Totals, Waiting};
 
 /// So many jobs that went wrong are shown.
 const SHOWN: u32 = 5;
@@ -180,7 +180,7 @@ impl Replica {
         let told = peer.standing.shown.as_ref().is_none_or(|shown| knowledge.includes(shown));
         let newest = peer.standing.newest.filter(|&(_, number)| !told && peer.taken != Some(number));
         let waits = newest.map(|(_, number)| WaitingBundle { number, follows: peer.follows });
-        let restored = self.state.last_time(Action::Restore)?;
+        let restored = self.state.last_restore()?;
         // A call brings its answer, and whoever is called learns by the next one what has come.
         let calls = self.config.peer.get(&peer.name).is_some_and(|config| config.call.is_some());
         let carrier = if calls { Carrier::Call } else { Carrier::Spool };

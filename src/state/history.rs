@@ -133,11 +133,12 @@ impl State {
         Ok(query.exists((action.word(), peer, text))?)
     }
 
-    /// When such an action was last done: milliseconds since 1970 UTC.
-    pub fn last_time(&self, action: Action) -> Result<Option<u64>> {
+    /// When messages were last asked for from peers: milliseconds since 1970 UTC.
+    pub fn last_restore(&self) -> Result<Option<u64>> {
+        // The very words of the index `history_restore`: the history can be long.
         let mut query =
-            self.conn.prepare_cached("SELECT at FROM history WHERE command = ? ORDER BY key DESC LIMIT 1")?;
-        let mut rows = query.query([action.word()])?;
+            self.conn.prepare_cached("SELECT at FROM history WHERE command = 'restore' ORDER BY key DESC LIMIT 1")?;
+        let mut rows = query.query([])?;
         Ok(rows.next()?.map(|row| row.get::<_, i64>(0)).transpose()?.map(i64::cast_unsigned))
     }
 

@@ -146,6 +146,7 @@ CREATE TABLE wanted (peer INTEGER, digest BLOB, PRIMARY KEY (peer, digest)) STRI
 CREATE TABLE history (
     key INTEGER PRIMARY KEY, at INTEGER NOT NULL, command TEXT NOT NULL, peer TEXT, text TEXT NOT NULL
 ) STRICT;
+CREATE INDEX history_restore ON history (key) WHERE command = 'restore';
 CREATE TABLE occasion (
     key INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, command TEXT NOT NULL, peer TEXT, bundle INTEGER
 ) STRICT;
