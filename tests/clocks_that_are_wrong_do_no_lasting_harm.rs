@@ -205,15 +205,21 @@ fn what_was_removed_while_the_clock_was_wrong_stays_in_the_trash_for_its_days_an
     }
 }
 
-#[test]
-fn a_clock_that_is_set_weeks_ahead_does_not_empty_the_trash() {
-    let dir = scratch();
-    let (desktop, laptop) = pair(dir.path());
+/// Two machines, on which one message was removed, and all know of that.
+fn pair_with_trash(dir: &Path) -> (Machine, Machine) {
+    let (desktop, laptop) = pair(dir);
     desktop.deliver("gone");
     exchange(&desktop, &laptop);
     desktop.remove("gone");
     exchange(&desktop, &laptop);
     exchange(&desktop, &laptop);
+    (desktop, laptop)
+}
+
+#[test]
+fn a_clock_that_is_set_weeks_ahead_does_not_empty_the_trash() {
+    let dir = scratch();
+    let (desktop, laptop) = pair_with_trash(dir.path());
     let trashed = || fs::read_dir(laptop.home.join("trash")).unwrap().count();
     let purge = |clock: u64, doubts: Doubts| at(&laptop, clock, |replica| replica.purge(doubts).unwrap());
     assert_eq!((purge(now(), Doubts::Heed).0.trashed, trashed()), (0, 1));
@@ -244,12 +250,7 @@ fn a_clock_that_is_set_weeks_ahead_does_not_empty_the_trash() {
 #[test]
 fn who_has_looked_at_the_clock_may_say_that_it_is_right() {
     let dir = scratch();
-    let (desktop, laptop) = pair(dir.path());
-    desktop.deliver("gone");
-    exchange(&desktop, &laptop);
-    desktop.remove("gone");
-    exchange(&desktop, &laptop);
-    exchange(&desktop, &laptop);
+    let (_desktop, laptop) = pair_with_trash(dir.path());
     laptop.ok(&["purge"]);
     let purge = |days: u64, doubts: Doubts| at(&laptop, now() + days * DAY, |replica| replica.purge(doubts).unwrap());
     assert_eq!(purge(40, Doubts::Heed).0.trashed, 0);

@@ -13,7 +13,6 @@ use super::document::changes::PastChange;
 use super::document::past::{Log as LogDocument, LogEvent};
 use super::failure::CommandResult;
 use super::moment::local;
-
 use super::view::all_signed;
 
 pub fn run(context: &Context, args: &Log) -> CommandResult {

@@ -4,13 +4,11 @@ use mailsync::replica::{RevokeOptions, SinceFrom};
 use mailsync::text::{are, local_time, plural, printable};
 
 use super::args::PeerCommand;
-use super::columns::labelled;
-use super::columns::table;
+use super::columns::{labelled, table};
 use super::context::Context;
 use super::document::peers::{PeerAdded, PeerList, PeerReinstated, PeerRemoved, PeerRenamed, PeerRevoked};
 use super::failure::CommandResult;
 use super::moment::Moment;
-
 use super::source::read_key;
 use super::view::{invited_since, revoked_words};
 

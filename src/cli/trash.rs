@@ -190,12 +190,12 @@ fn bring_back(
     };
     context.say_notes(replica);
     let failed = !context.problems.borrow().is_empty();
-    let elsewhere =
-        if done.messages + done.there + done.left == 0 { replica.trashed_otherwise(&options.selection)? } else { None };
+    let found = done.messages + done.there + done.left;
+    let elsewhere = if found == 0 { replica.trashed_otherwise(&options.selection)? } else { None };
     if let Some(error) = elsewhere.filter(|_| !failed) {
         return Err(error.into());
     }
-    if done.messages + done.there + done.left == 0 && !failed {
+    if found == 0 && !failed {
         say_nothing(context, replica, &options.selection)?;
     } else if done.messages > 1 {
         let what = if to.is_some() { "copied" } else { "back" };
@@ -215,7 +215,7 @@ fn bring_back(
             "removed once more since, which counts: {left}; `mailsync trash restore ID` brings it back"
         ));
     }
-    if done.messages + done.there + done.left > 0 {
+    if found > 0 {
         say_unknown(context, replica, &options.selection)?;
     }
     let shown = context.out.document(&TrashRestored::of(done, items));

@@ -118,20 +118,10 @@ pub fn export_base(shown: &Knowledge, knowledge: &Knowledge, horizon: &Knowledge
 }
 
 /// Whether a dead entry can be forgotten: every peer's shown tip covers all its stamps. A replica without peers forgets
-/// nothing.
-pub fn purgeable<'a>(entry: &Entry, shown: impl Iterator<Item = &'a Knowledge>) -> bool {
-    let mut shown = shown.peekable();
-    !entry.alive() && shown.peek().is_some() && shown.all(|tip| entry.covered_by(tip))
-}
-
-/// The same where peers pass something over of replicas that are shut out here as well: with the tip of each comes what that is. What
-/// a revoked replica has delivered, and was removed, nobody holds who passes it over. But what it has removed itself does who doesn't
-/// believe that: it is not forgotten before that one knows of it.
-pub fn purgeable_here<'a>(
-    entry: &Entry,
-    caps: &Caps,
-    shown: impl Iterator<Item = &'a (Knowledge, PassesOver)>,
-) -> bool {
+/// nothing. With the tip of each peer comes what it passes over, of replicas that are shut out here as well: what such a one has
+/// delivered, and was removed, nobody holds who passes it over. But what it has removed itself does who doesn't believe that: it
+/// is not forgotten before that one knows of it.
+pub fn purgeable<'a>(entry: &Entry, caps: &Caps, shown: impl Iterator<Item = &'a (Knowledge, PassesOver)>) -> bool {
     let is_of_revoked = [entry.location.0, entry.born].iter().all(|stamp| !caps.trusts(*stamp));
     let mut shown = shown.peekable();
     let is_settled = |(tip, passes): &(Knowledge, PassesOver)| {
@@ -275,8 +265,15 @@ mod tests {
             ("the thief has removed it", &by_thief, &caps, vec![passing(&[at(20, honest)])], false),
             ("the thief has moved it", &moved, &caps, vec![passing(&[at(20, honest)])], false),
         ] {
-            assert_eq!(purgeable_here(entry, caps, shown.iter()), is_purgeable, "{what}");
+            assert_eq!(purgeable(entry, caps, shown.iter()), is_purgeable, "{what}");
         }
+    }
+
+    /// The head of a full bundle that tells of nothing.
+    fn full(incarnation: Incarnation, number: u64) -> Head {
+        let nothing = Knowledge::new;
+        let (base, tip, horizon, left_out) = (nothing(), nothing(), nothing(), nothing());
+        Head { incarnation, number, full: true, base, tip, horizon, issued: Vec::new(), left_out }
     }
 
     #[test]
@@ -297,17 +294,7 @@ mod tests {
             (None, Some(7), now, 7, false),
             (None, Some(7), now, 8, true),
         ] {
-            let (base, tip, horizon) = (Knowledge::new(), Knowledge::new(), Knowledge::new());
-            let head = Head {
-                incarnation,
-                number,
-                full: true,
-                base,
-                tip,
-                horizon,
-                issued: Vec::new(),
-                left_out: Knowledge::new(),
-            };
+            let head = full(incarnation, number);
             assert_eq!(
                 is_fresh(&standing(newest), highest, &head),
                 fresh,
@@ -333,17 +320,7 @@ mod tests {
             (Some((now, 7)), Some(20), left, 20, false),
             (Some((now, 7)), Some(20), left, 1, false),
         ] {
-            let (base, tip, horizon) = (Knowledge::new(), Knowledge::new(), Knowledge::new());
-            let head = Head {
-                incarnation,
-                number,
-                full: true,
-                base,
-                tip,
-                horizon,
-                issued: Vec::new(),
-                left_out: Knowledge::new(),
-            };
+            let head = full(incarnation, number);
             let standing = Standing { newest, shown: None };
             let case = format!("{newest:?}, {highest:?}, {incarnation}, {number}");
             assert_eq!(shows_standing(&standing, highest, &head), shows, "{case}");

@@ -37,7 +37,7 @@ pub use digest::{Digest, StateDigest};
 pub use entry::{Entry, EntryId, Mtime, Origin, Removal};
 pub use exchange::{
     Judgement, Restamping, RolledBack, Standing, export_base, is_fresh, is_newest, judge, purgeable, purgeable_folder,
-    purgeable_here, shows_standing,
+    shows_standing,
 };
 pub use flag::{Flag, FlagRegisters, FlagSet};
 pub use folder::{FolderName, FolderState};

@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Replica;
-use super::replicas::ShutOut;
 use crate::bundle::ReplicaId;
 use crate::error::{Error, Result};
 use crate::model::{Clock, Incarnation, Stamp};
@@ -105,14 +104,6 @@ impl Replica {
                 }
             }
         }
-        Ok(all)
-    }
-
-    /// The incarnations that count as those of a replica that is shut out as long as no bundle has shown them as anybody's: those
-    /// that its revocations name, and those that it has made known since.
-    fn laid_to(&self, out: &ShutOut) -> Result<BTreeSet<Incarnation>> {
-        let mut all: BTreeSet<_> = out.by.iter().flat_map(|heard| &heard.revocation.incarnations).copied().collect();
-        all.extend(self.brought_by(&out.keys, out.since)?.into_iter().map(|one| one.incarnation));
         Ok(all)
     }
 

@@ -41,7 +41,7 @@ impl Glance {
     /// The folders that are there.
     pub fn folders(&self) -> Vec<String> {
         let rows = self.0.all_folders();
-        let there = rows.iter().filter(|row| row.on_disk || row.state.is_some_and(|state| state.present));
+        let there = rows.iter().filter(|row| row.on_disk || row.is_present());
         there.map(|row| row.name.as_str().to_owned()).collect()
     }
 

@@ -4,7 +4,7 @@ use super::tally::Tally;
 use super::{Doubts, Replica};
 use crate::disk::remove_if_there;
 use crate::error::{Error, Result};
-use crate::model::{Knowledge, PassesOver, Stamp, WallClock, purgeable_folder, purgeable_here};
+use crate::model::{Knowledge, PassesOver, Stamp, WallClock, purgeable, purgeable_folder};
 use crate::state::{Action, EntryKey};
 use crate::text::{bytes, local_time, plural};
 
@@ -178,7 +178,7 @@ impl Replica {
             let Some(last) = batch.last() else { break };
             after = Some(last.key);
             for row in batch {
-                if !purgeable_here(&row.entry, &caps, shown.iter()) {
+                if !purgeable(&row.entry, &caps, shown.iter()) {
                     purged.tombstones_kept += 1;
                     continue;
                 }

@@ -84,6 +84,15 @@ pub struct PeerStatus {
     pub answer_due: bool,
 }
 
+/// What is so here, whichever peer is looked at.
+struct Here {
+    knowledge: Knowledge,
+    /// When messages were last asked for: milliseconds since 1970 UTC.
+    restored: Option<u64>,
+    /// How many messages all peers are asked for.
+    asks: u64,
+}
+
 /// A bundle that came and was not taken, as one is missing before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WaitingBundle {
@@ -136,15 +145,20 @@ impl Replica {
         self.note_unknown_names()?;
         let mut folders: BTreeMap<FolderName, u64> = self.state.entries_by_folder()?.into_iter().collect();
         for row in self.state.all_folders() {
-            if row.state.is_some_and(|state| state.present) {
+            if row.is_present() {
                 folders.entry(row.name.clone()).or_default();
             }
         }
+        let here = Here {
+            knowledge: self.state.knowledge()?,
+            restored: self.state.last_restore()?,
+            asks: self.state.count_missing_digests()?,
+        };
         let mut peers = Vec::new();
         for peer in self.state.neighbours()? {
             let shown = peer.standing.shown.clone().unwrap_or_default();
             let unseen = self.unseen_by(&shown, &peer.passes_over)?;
-            peers.push(self.status_of(peer, unseen)?);
+            peers.push(self.status_of(peer, unseen, &here)?);
         }
         let mut invited = Vec::new();
         for one in self.state.invitations()? {
@@ -175,19 +189,17 @@ impl Replica {
     }
 
     /// What there is to be exchanged with a peer besides what it has not shown to know.
-    fn status_of(&self, peer: Peer, unseen: Unseen) -> Result<PeerStatus> {
-        let knowledge = self.state.knowledge()?;
-        let told = peer.standing.shown.as_ref().is_none_or(|shown| knowledge.includes(shown));
+    fn status_of(&self, peer: Peer, unseen: Unseen, here: &Here) -> Result<PeerStatus> {
+        let told = peer.standing.shown.as_ref().is_none_or(|shown| here.knowledge.includes(shown));
         let newest = peer.standing.newest.filter(|&(_, number)| !told && peer.taken != Some(number));
         let waits = newest.map(|(_, number)| WaitingBundle { number, follows: peer.follows });
-        let restored = self.state.last_restore()?;
         // A call brings its answer, and whoever is called learns by the next one what has come.
         let calls = self.config.peer.get(&peer.name).is_some_and(|config| config.call.is_some());
         let carrier = if calls { Carrier::Call } else { Carrier::Spool };
         let answer_due =
             peer.last_heard.is_some() && matches!(self.errand(&peer.name, carrier, Care::Quick)?, Errand::News(_));
-        let is_to_ask = peer.last_sent <= peer.last_heard.max(restored);
-        Ok(PeerStatus { unseen, waits, asks: self.state.count_missing_digests()?, is_to_ask, answer_due, peer })
+        let is_to_ask = peer.last_sent <= peer.last_heard.max(here.restored);
+        Ok(PeerStatus { unseen, waits, asks: here.asks, is_to_ask, answer_due, peer })
     }
 
     pub(super) fn unseen(&self, shown: &Knowledge) -> Result<Unseen> {

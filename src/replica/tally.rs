@@ -326,8 +326,7 @@ fn is_renamed(departed: &Departed, exists: bool) -> bool {
 /// The folders that exist, sorted.
 fn folders(state: &State) -> Vec<FolderKey> {
     let rows = state.all_folders();
-    let mut keys: Vec<FolderKey> =
-        rows.iter().filter(|row| row.state.is_some_and(|state| state.present)).map(|row| row.key).collect();
+    let mut keys: Vec<FolderKey> = rows.iter().filter(|row| row.is_present()).map(|row| row.key).collect();
     keys.sort();
     keys
 }

@@ -98,7 +98,7 @@ impl Transaction<'_> {
     /// Makes sure that a folder exists into which something comes, by a change with this stamp. Returns whether it is
     /// made by that.
     pub(super) fn make_present(&self, folder: FolderKey, stamp: Stamp) -> Result<bool> {
-        if self.folder_row(folder)?.state.is_some_and(|state| state.present) {
+        if self.folder_row(folder)?.is_present() {
             return Ok(false);
         }
         self.set_folder_state(folder, FolderState { stamp, present: true })?;

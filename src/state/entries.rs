@@ -205,7 +205,7 @@ impl State {
 
     /// Every entry, dead ones included, in no particular order.
     pub fn each_entry(&self, each: impl FnMut(EntryRow) -> Result<()>) -> Result<()> {
-        self.rows(&format!("SELECT {COLUMNS} FROM entry e"), [], each)
+        self.each_entry_of(|_| true, each)
     }
 
     /// Those of all entries that are wanted by their numbers, in no particular order.

@@ -280,7 +280,7 @@ impl State {
             Ok(())
         })?;
         for folder in self.all_folders() {
-            if folder.state.is_some_and(|state| state.present) {
+            if folder.is_present() {
                 digest.add(format!("folder\0{}", folder.name).as_bytes());
             }
         }

@@ -7,7 +7,7 @@ use std::ops::Bound;
 use mailsync::model::{
     Caps, Claims, Clock, Decision, Digest, Entry, EntryId, Flag, FlagSet, FolderDecision, FolderName, FolderState,
     Head, Incarnation, Judgement, Knowledge, Meeting, Mtime, Origin, PassesOver, Restamping, RolledBack, Stamp,
-    Standing, StateDigest, export_base, is_newest, judge, purgeable_folder, purgeable_here,
+    Standing, StateDigest, export_base, is_newest, judge, purgeable, purgeable_folder,
 };
 
 use super::truth::feed_entry;
@@ -499,7 +499,7 @@ impl Replica {
         let forgotten: Vec<_> = self
             .entries
             .iter()
-            .filter(|(_, entry)| purgeable_here(entry, &self.caps, shown.iter()))
+            .filter(|(_, entry)| purgeable(entry, &self.caps, shown.iter()))
             .map(|(id, entry)| (id.clone(), entry.stamps().collect::<Vec<_>>()))
             .collect();
         let folders =

@@ -12,7 +12,7 @@ use crate::disk::Meta;
 use crate::error::Result;
 use crate::maildir::listing::Times;
 use crate::model::{Digest, Mtime, WallClock};
-use crate::replica::Replica;
+use crate::replica::{Replica, ShutOut};
 use crate::text::beginning;
 
 /// So much of what a file begins with identifies it, in bytes.
@@ -35,12 +35,17 @@ impl Strange {
 }
 
 impl Replica {
+    /// That the sender of a bundle is shut out, by whichever of its keys.
+    fn shut_out_sender(&self, manifest: &Manifest) -> Result<Option<ShutOut>> {
+        Ok(self.shut_outs()?.get_any(&self.ids_of(manifest)?).cloned())
+    }
+
     /// The refusal of a bundle for this replica, or for anyone, from a peer that was revoked: it counts as a stranger's.
     pub(super) fn refused_as_revoked(&self, manifest: &Manifest) -> Result<Option<Imported>> {
         if manifest.recipient.is_some_and(|recipient| !self.is_me(&recipient)) || self.is_me(&manifest.sender.id) {
             return Ok(None);
         }
-        let Some(out) = self.shut_outs()?.get_any(&self.ids_of(manifest)?).cloned() else { return Ok(None) };
+        let Some(out) = self.shut_out_sender(manifest)? else { return Ok(None) };
         let id = self.present_id(&manifest.sender.id)?;
         let name = self.known_as(&id)?.unwrap_or_else(|| manifest.sender.name.clone());
         let refusal = Refusal::Revoked { name: name.clone(), why: self.why_shut_out(&name, &out, &[])? };
@@ -69,7 +74,7 @@ impl Replica {
         records: &mut RecordsPart<'_, R>,
     ) -> Result<Refusal> {
         let Refusal::Revoked { name, .. } = &refusal else { return Ok(refusal) };
-        let Some(out) = self.shut_outs()?.get_any(&self.ids_of(manifest)?).cloned() else { return Ok(refusal) };
+        let Some(out) = self.shut_out_sender(manifest)? else { return Ok(refusal) };
         // It is refused whether that can be read or not.
         let Ok(lines) = records.replicas() else { return Ok(refusal) };
         Ok(Refusal::Revoked { name: name.clone(), why: self.why_shut_out(name, &out, &lines)? })
@@ -98,10 +103,10 @@ impl Replica {
             }
             let Ok(mut records) = reader.verify(&signer) else { break };
             if self.refused_as_revoked(&manifest)?.is_some()
-                && let Some(out) = self.shut_outs()?.get_any(&self.ids_of(&manifest)?)
+                && let Some(out) = self.shut_out_sender(&manifest)?
                 && let Ok(lines) = records.replicas()
             {
-                let why = self.why_shut_out(&peer.name, out, &lines)?;
+                let why = self.why_shut_out(&peer.name, &out, &lines)?;
                 if why.answer.is_some() {
                     refused.outcome = ImportOutcome::refused(&Refusal::Revoked { name: peer.name.clone(), why });
                     break;

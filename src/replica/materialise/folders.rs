@@ -28,7 +28,7 @@ impl Replica {
     /// Makes the directories of folders that were made elsewhere.
     pub(super) fn make_folders(&self, progress: &mut DiskWork) -> Result<()> {
         for row in self.state.all_folders() {
-            if !row.on_disk && row.state.is_some_and(|state| state.present) {
+            if !row.on_disk && row.is_present() {
                 // Then the delivery of a message into it fails, too, and the message is kept for the next command.
                 if let Err(error) = self.make_folder(None, row.key, progress) {
                     progress.fail(&self.state, Hindered::Folder(row.key), &error)?;

@@ -232,17 +232,23 @@ impl Replica {
         Ok(all)
     }
 
+    /// The incarnations that count as those of a replica that is shut out as long as no bundle has shown them as anybody's: those
+    /// that its revocations name, and those that it has made known since.
+    pub(in crate::replica) fn laid_to(&self, out: &ShutOut) -> Result<BTreeSet<Incarnation>> {
+        let mut all: BTreeSet<_> = out.by.iter().flat_map(|heard| &heard.revocation.incarnations).copied().collect();
+        all.extend(self.brought_by(&out.keys, out.since)?.into_iter().map(|one| one.incarnation));
+        Ok(all)
+    }
+
     /// The incarnations of a replica that is shut out: those of which bundles of their own came, here or to those who have revoked
     /// it, and of nobody else; and those that it has made known since, and nobody else answers for. If there are none,
     /// nobody can tell here what it has done.
     pub(in crate::replica) fn incarnations_shut_out(&self, out: &ShutOut) -> Result<BTreeSet<Incarnation>> {
         let me = self.public_key().id();
-        let mut incarnations: BTreeSet<_> =
-            out.by.iter().flat_map(|heard| &heard.revocation.incarnations).copied().collect();
+        let mut incarnations = self.laid_to(out)?;
         for id in &out.keys {
             incarnations.extend(self.state.incarnations_of(id)?);
         }
-        incarnations.extend(self.brought_by(&out.keys, out.since)?.into_iter().map(|one| one.incarnation));
         let mut theirs = BTreeSet::new();
         for incarnation in incarnations {
             let mut is_of_another = false;

@@ -42,7 +42,7 @@ impl Scan<'_> {
             // A folder left by an interrupted join is not a change made here, even if its register says that it was
             // removed since.
             let leftover = self.purpose == Purpose::Join(RootBefore::Empty) && row.state.is_some();
-            if !leftover && !row.state.is_some_and(|state| state.present) {
+            if !leftover && !row.is_present() {
                 let stamp = self.stamp()?;
                 self.tx.set_folder_state(key, FolderState { stamp, present: true })?;
                 self.report.folders_made += 1;
