@@ -164,6 +164,17 @@ impl By {
         }
     }
 
+    /// The command that shows what would be removed, and removes nothing.
+    pub fn look(self) -> &'static str {
+        match self {
+            Self::Scan => "mailsync scan --dry-run -v",
+            Self::DeepScan => "mailsync scan --deep --dry-run -v",
+            Self::Repair => "mailsync doctor --repair --dry-run -v",
+            Self::MovedRoot => "mailsync doctor --moved-root --dry-run -v",
+            Self::Import => "mailsync import --dry-run -v",
+        }
+    }
+
     /// What to do about a loss: of this folder, or of several.
     fn advice(self, folder: Option<&str>) -> String {
         match self {
@@ -189,9 +200,26 @@ fn allow(option: &str) -> String {
     format!("if that is meant, add {option} to `mailsync import` or `mailsync update`")
 }
 
+/// The refusal of what a command does by this: `what` with `since` is what a guard has found. Who only looks has seen
+/// what it is, and is told that without this option nothing comes of it; who doesn't is told first how to look.
+pub(super) fn refusal(dry_run: DryRun, by: By, option: &str, (what, since): (&str, &str), advice: &str) -> Error {
+    match dry_run {
+        DryRun::Yes => Error::refused(format!("{what}, which is refused without {option}{since}")).advise(advice),
+        DryRun::No => {
+            let with = if by == By::Import { ", with the same bundle," } else { "" };
+            Error::refused(format!("{what}{since}")).advise(format!("`{}`{with} shows which; {advice}", by.look()))
+        }
+    }
+}
+
 /// The guard over mass removals: refuses to take more than half of a large folder, more than a quarter of all mail, or
 /// most folders.
-pub(super) fn guard_losses(allowed: MassDelete, limits: &Limits, by: By, losses: &Losses) -> Result<()> {
+pub(super) fn guard_losses(
+    (allowed, dry_run): (MassDelete, DryRun),
+    limits: &Limits,
+    by: By,
+    losses: &Losses,
+) -> Result<()> {
     if allowed == MassDelete::Allow {
         return Ok(());
     }
@@ -216,7 +244,9 @@ pub(super) fn guard_losses(allowed: MassDelete, limits: &Limits, by: By, losses:
     let folder = large.map(|(name, _)| name.as_str());
     let own = loss.gone.saturating_sub(loss.before).to_string();
     let (since, end) = of_earlier(losses.earlier.as_ref(), &own, &loss.before.to_string());
-    Err(Error::refused(format!("{}: {what}{since}", by.doing())).advise(format!("{}{end}", by.advice(folder))))
+    let advice = format!("{}{end}", by.advice(folder));
+    let what = format!("{}: {what}", by.doing());
+    Err(refusal(dry_run, by, "--allow-mass-delete", (&what, &since), &advice))
 }
 
 /// What imports add.
@@ -231,7 +261,12 @@ pub(super) struct Gain {
 }
 
 /// The guard over mass additions: refuses what is more than there was, and more than a mailbox gets in a while.
-pub(super) fn guard_additions(allowed: MassAdd, limits: &Limits, gain: &Gain, held: &Amount) -> Result<()> {
+pub(super) fn guard_additions(
+    (allowed, dry_run): (MassAdd, DryRun),
+    limits: &Limits,
+    gain: &Gain,
+    held: &Amount,
+) -> Result<()> {
     if allowed == MassAdd::Allow {
         return Ok(());
     }
@@ -301,7 +336,9 @@ pub(super) fn guard_additions(allowed: MassAdd, limits: &Limits, gain: &Gain, he
         };
     let before = in_words(all.saturating_sub(own));
     let (since, end) = of_earlier(gain.earlier.as_ref(), &in_words(own), &before);
-    Err(Error::refused(format!("importing: {what}{since}")).advise(format!("{}{end}", allow("--allow-mass-add"))))
+    let advice = format!("{}{end}", allow("--allow-mass-add"));
+    let what = format!("importing: {what}");
+    Err(refusal(dry_run, By::Import, "--allow-mass-add", (&what, &since), &advice))
 }
 
 /// What an import is to write, such as mail, must find room: a disk that fills up in the middle leaves none for anybody
@@ -396,13 +433,17 @@ mod tests {
     fn check(losses: &Losses, refused: bool, words: &str) {
         for by in [By::Scan, By::Import] {
             let limits = Limits::default();
-            let guarded = guard_losses(MassDelete::Refuse, &limits, by, losses);
-            assert_eq!(guarded.is_err(), refused, "{losses:?}");
-            if let Err(error) = guarded {
-                assert!(error.to_string().contains(words), "{error}");
-                assert!(error.to_string().contains("--allow-mass-delete"), "{error}");
+            for dry_run in [DryRun::No, DryRun::Yes] {
+                let guarded = guard_losses((MassDelete::Refuse, dry_run), &limits, by, losses);
+                assert_eq!(guarded.is_err(), refused, "{losses:?}");
+                if let Err(error) = guarded {
+                    let error = error.to_string();
+                    assert!(error.contains(words) && error.contains("--allow-mass-delete"), "{error}");
+                    let is_told_to_look = error.contains(&format!("`{}`", by.look()));
+                    assert_eq!(is_told_to_look, dry_run == DryRun::No, "{error}");
+                }
+                assert!(guard_losses((MassDelete::Allow, dry_run), &limits, by, losses).is_ok(), "{losses:?}");
             }
-            assert!(guard_losses(MassDelete::Allow, &limits, by, losses).is_ok(), "{losses:?}");
         }
     }
 
@@ -460,13 +501,16 @@ mod tests {
         ];
         for (added, held, refused) in table {
             let gain = Gain { all: added, own: added, earlier: None };
-            let guarded = guard_additions(MassAdd::Refuse, &limits, &gain, &held);
+            let guarded = guard_additions((MassAdd::Refuse, DryRun::No), &limits, &gain, &held);
             assert_eq!(guarded.is_err(), refused.is_some(), "{added:?} to {held:?}");
             if let (Err(error), Some(words)) = (guarded, refused) {
                 assert!(error.to_string().contains(words), "{error}");
                 assert!(error.to_string().contains("--allow-mass-add"), "{error}");
             }
-            assert!(guard_additions(MassAdd::Allow, &limits, &gain, &held).is_ok(), "{added:?} to {held:?}");
+            assert!(
+                guard_additions((MassAdd::Allow, DryRun::No), &limits, &gain, &held).is_ok(),
+                "{added:?} to {held:?}"
+            );
         }
     }
 
@@ -475,11 +519,13 @@ mod tests {
         let earlier = || Some(Earlier { by: String::from("desktop"), raised: 1_800_000_000_000 });
         let all = Loss { gone: 150, held: 300, before: 110 };
         let losses = Losses { all, earlier: earlier(), ..Losses::default() };
-        let removing = guard_losses(MassDelete::Refuse, &Limits::default(), By::Import, &losses).unwrap_err();
+        let refuse = (MassDelete::Refuse, DryRun::No);
+        let removing = guard_losses(refuse, &Limits::default(), By::Import, &losses).unwrap_err();
         let amount = |bytes| Amount { bytes, ..Amount::default() };
         let gain = Gain { all: amount(3 << 30), own: amount(1 << 30), earlier: earlier() };
-        let adding =
-            guard_additions(MassAdd::Refuse, &Limits::default(), &gain, &Amount::default()).unwrap_err().to_string();
+        let adding = guard_additions((MassAdd::Refuse, DryRun::No), &Limits::default(), &gain, &Amount::default())
+            .unwrap_err()
+            .to_string();
         for (error, words) in [
             (removing.to_string(), [": 40 by this command and 110 before it", "--allow-mass-delete"]),
             (adding, [": 1.0 GiB by this command and 2.0 GiB before it", "--allow-mass-add"]),

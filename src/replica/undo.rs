@@ -153,7 +153,7 @@ impl Replica {
         theirs: ChangesOf,
         each: &mut dyn FnMut(&UndoItem) -> Result<()>,
     ) -> Result<Undone> {
-        let scan = self.scan(&ScanOptions { dry_run: options.dry_run, ..ScanOptions::default() })?;
+        let scan = self.scan(&ScanOptions { dry_run: options.dry_run, ..ScanOptions::default() })?.unless_refused()?;
         let tx = self.begin()?;
         tx.on_occasion(Occasion { action: Action::Undo, peer: None, bundle: None });
         let done = Undone { by: author.name.clone(), scan, ..Undone::default() };

@@ -270,13 +270,20 @@ impl Replica {
         }
         match self.apply_within(&tx, application, &peer, records, &mut news) {
             Ok((applied, added)) if application.options.dry_run == DryRun::Yes => {
-                // The next bundle of a rehearsal comes to what this one has left.
-                if self.state.is_rehearsing() {
+                let refused = self.tally.borrow().take_refusal();
+                // The next bundle of a rehearsal comes to what this one has left. What would be refused is to be seen, and
+                // then undone.
+                if self.state.is_rehearsing() && refused.is_some() {
+                    tx.commit()?;
+                } else if self.state.is_rehearsing() {
                     self.tally.borrow().record(&tx, added)?;
                     tx.commit()?;
                     self.tally.borrow_mut().keep(added);
                 }
-                Ok(applied)
+                Ok(match refused {
+                    Some(error) => Applied { outcome: ImportOutcome::Refused(error), ..applied },
+                    None => applied,
+                })
             }
             Ok((applied, added)) => {
                 self.tally.borrow().record(&tx, added)?;
@@ -295,14 +302,22 @@ impl Replica {
                 if self.state.leftovers().unwrap_or(false) {
                     let _ = self.sweep_leftovers();
                 }
-                if application.options.dry_run == DryRun::No && self.tally.borrow().has_refused() {
-                    let tx = self.begin()?;
-                    self.tally.borrow().raise(&tx, peer.id, self.now())?;
-                    tx.commit()?;
+                if application.options.dry_run == DryRun::No {
+                    self.raise_alarm()?;
                 }
                 Err(fault)
             }
         }
+    }
+
+    /// Raises the alarm about a bundle that a guard has refused, if one has. What that has changed is undone already.
+    pub(super) fn raise_alarm(&self) -> Result<()> {
+        if !self.tally.borrow().has_refused() {
+            return Ok(());
+        }
+        let tx = self.begin()?;
+        self.tally.borrow().raise(&tx, self.now())?;
+        tx.commit()
     }
 
     /// The stages of an import, in their order. Also gives how much it adds.
@@ -317,7 +332,7 @@ impl Replica {
         let Application { options, manifest, knowledge: before, landing, .. } = application;
         if !landing.is_a_join() {
             let allowed = (options.mass_delete, options.mass_add);
-            self.tally.borrow_mut().begin(tx, allowed, self.now(), |id| self.name_of(id))?;
+            self.tally.borrow_mut().begin(tx, peer.id, allowed, self.now(), |id| self.name_of(id))?;
         }
         let mut records = records;
         let lines = records.replicas()?;

@@ -189,9 +189,7 @@ impl Replica {
                 });
                 match result {
                     // One sender's mistake doesn't keep the bundles of the others from being applied.
-                    Err(error) if error.kind() == ErrorKind::Refused => {
-                        failed.get_or_insert(error);
-                    }
+                    Err(error) if error.kind() == ErrorKind::Refused => self.fail_in_the_end(&mut failed, error),
                     result => result?,
                 }
                 if !not_yet.is_empty() {

@@ -161,10 +161,10 @@ impl<'i> Merge<'i> {
             self.tx.set_horizon(&self.horizon)?;
         }
         let (state, tally, limits) = (&self.replica.state, self.replica.tally.borrow(), &self.replica.config.guard);
-        tally.guard_departures(state, options.mass_delete, limits)?;
+        tally.guard_departures(state, (options.mass_delete, options.dry_run), limits)?;
         self.added.folders += state.count_folders().saturating_sub(self.folders);
         let guarded = if self.is_first { self.added.beside_mail(self.absent) } else { self.added };
-        tally.guard_arrivals(state, options.mass_add, limits, guarded)?;
+        tally.guard_arrivals(state, (options.mass_add, options.dry_run), limits, guarded)?;
         self.learn_tip()?;
         self.passed_over.remember(self.tx, &self.believed, self.manifest, &self.known_before)?;
         let Self { changes, changed, added, is_first, overruled, passed_over, .. } = self;

@@ -45,6 +45,8 @@ impl Refusals {
                 self.rolled_back = true;
                 return;
             }
+            // It is the error with which the import of this file ends, which has a line.
+            ImportOutcome::Refused(_) => return,
             ImportOutcome::NotYet(_) | ImportOutcome::Incomplete(_) => "not yet",
             ImportOutcome::Rejected(_) | ImportOutcome::ForSomeoneElse(_) => "refused",
         };
