@@ -115,6 +115,7 @@ mod what_somebody_did_is_told_and_taken_back;
 mod what_synchronisers_write_is_no_part_of_a_message;
 mod what_the_far_side_says_is_marked;
 mod what_the_papers_show_works;
+mod what_was_allowed_by_mistake_comes_back;
 mod what_was_missing_comes_once;
 mod which_mails_is_told;
 

@@ -86,6 +86,36 @@ impl Earlier {
     }
 }
 
+/// Something that an import did since a person had allowed it: much was removed, or moved elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Done {
+    /// Whether anything was removed.
+    pub removed: bool,
+    /// Whether anything was moved out of a folder.
+    pub moved: bool,
+}
+
+impl Done {
+    /// What a person is told who has not meant it: the way back, for what a command of this beginning (milliseconds since 1970
+    /// UTC) has done with bundles of this peer.
+    pub fn way_back(self, began: u64, peer: &str) -> String {
+        // What came into the trash in the same second, before that, is looked at by whoever restores it.
+        let (since, peer) = (local_time(began), printable(peer));
+        let mut ways = Vec::new();
+        if self.removed {
+            ways.push(format!("`mailsync trash restore --since \"{since}\"` brings back what was removed"));
+        }
+        if self.moved {
+            ways.push(format!("`mailsync undo --by {peer} --since TIME` takes back what {peer} has moved since then"));
+        }
+        format!(
+            "much was removed or moved elsewhere, as was allowed; if it was a mistake, {}: here, and everywhere with the next bundles \
+             from here",
+            ways.join(", and ")
+        )
+    }
+}
+
 /// What is said of an earlier refusal, and of its end, if there was any.
 fn of_earlier(earlier: Option<&Earlier>, own: &str, before: &str) -> (String, String) {
     earlier.map_or_else(Default::default, |earlier| (earlier.words(own, before), earlier.end()))
@@ -540,6 +570,17 @@ mod tests {
             for words in words.into_iter().chain(common) {
                 assert!(error.contains(words), "{words}: {error}");
             }
+        }
+    }
+
+    #[test]
+    fn the_way_back_is_that_of_what_was_done() {
+        for (removed, moved, restore, undo) in
+            [(true, false, true, false), (false, true, false, true), (true, true, true, true)]
+        {
+            let words = Done { removed, moved }.way_back(1_800_000_000_000, "desktop");
+            assert_eq!(words.contains("`mailsync trash restore --since \"20"), restore, "{words}");
+            assert_eq!(words.contains("`mailsync undo --by desktop --since TIME`"), undo, "{words}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use super::safety::{
-    By, DryRun, Earlier, Gain, Loss, Losses, MassAdd, MassDelete, guard_additions, guard_losses, still_counts,
+    By, Done, DryRun, Earlier, Gain, Loss, Losses, MassAdd, MassDelete, guard_additions, guard_losses, still_counts,
 };
 use crate::bundle::ReplicaId;
 use crate::config::Limits;
@@ -31,6 +31,10 @@ pub(super) struct Tally {
     refused: Cell<Option<Guarded>>,
     /// Whose bundle was counted last.
     by: Option<ReplicaId>,
+    /// When the command began: milliseconds since 1970 UTC.
+    began: u64,
+    /// What the bundle that was counted last does, if that is much and was allowed.
+    allowed: Cell<Option<Done>>,
     /// In a dry run, the first refusal of the bundle that is looked at: the look goes on.
     told: RefCell<Option<Error>>,
 }
@@ -106,6 +110,7 @@ impl Tally {
     ) -> Result<()> {
         self.by = Some(by);
         self.told.take();
+        self.allowed.take();
         // If an earlier bundle was refused, all of this was undone with it.
         tx.begin_departed()?;
         let alarm = |guarded, is_allowed| -> Result<Option<Standing>> {
@@ -118,6 +123,7 @@ impl Tally {
         self.addition_alarm = alarm(Guarded::Added, allowed.1 == MassAdd::Allow)?;
         tx.recall_departed()?;
         if self.removing.is_none() {
+            self.began = now;
             self.removing = Some(Before::begin(tx)?);
             self.adding = Some(Before::begin(tx)?);
         }
@@ -150,6 +156,12 @@ impl Tally {
         self.told.take()
     }
 
+    /// What the bundle that was counted last has done, if it is so much that a person had to allow it; and when the command
+    /// began.
+    pub fn take_allowed(&self) -> Option<(Done, u64)> {
+        self.allowed.take().map(|done| (done, self.began))
+    }
+
     /// A dry run goes on behind a refusal: it tells what would be done.
     fn heed(&self, guarded: Result<()>, dry_run: DryRun) -> Result<()> {
         match guarded {
@@ -168,7 +180,14 @@ impl Tally {
     pub fn guard_departures(&self, state: &State, allowed: (MassDelete, DryRun), limits: &Limits) -> Result<()> {
         let Some(own) = &self.removing else { return Ok(()) };
         let guard = |losses: &Losses| guard_losses(allowed, limits, By::Import, losses);
-        let by_itself = guard(&lost(state, limits, own, own)?);
+        let losses = lost(state, limits, own, own)?;
+        let by_itself = guard(&losses);
+        if allowed == (MassDelete::Allow, DryRun::No) {
+            let is_much = guard_losses((MassDelete::Refuse, DryRun::No), limits, By::Import, &losses).is_err();
+            let left: u64 = losses.by_folder.iter().map(|(_, loss)| loss.gone).sum();
+            let (removed, moved) = (losses.all.gone > 0, left > losses.all.gone);
+            self.allowed.set((is_much && (removed || moved)).then_some(Done { removed, moved }));
+        }
         if by_itself.is_err() {
             self.refused.set(Some(Guarded::Removed));
         }
