@@ -229,6 +229,16 @@ pub const GUIDE: &[Step] = &[
     Type("desktop$ mailsync restore Lists"),
     Type("desktop$ mailsync update"),
     Do("desktop", "test $(ls Maildir/.Lists/cur Maildir/.Lists/new | grep -c .) -ge 812"),
+    // When much was removed by mistake.
+    Do("desktop", "mailsync export --to laptop | ssh laptop mailsync import --reply | mailsync import"),
+    Do(
+        "desktop",
+        "rm -r Maildir/.Lists; mailsync scan --allow-mass-delete && mailsync export --to laptop -o /media/stick/",
+    ),
+    Fail("laptop$ mailsync import --dry-run -v", 6),
+    Type("laptop$ mailsync import --allow-mass-delete"),
+    Do("desktop", "mailsync import /media/stick/"),
+    Do("desktop", "test $(ls Maildir/.Lists/cur Maildir/.Lists/new | grep -c .) -ge 812"),
     // Backups, moved and restored.
     Type("cd"),
     Do("desktop", "mv Maildir Mail2 && sed -i s/Maildir/Mail2/ .config/mailsync/config.toml"),
