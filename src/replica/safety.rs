@@ -149,6 +149,10 @@ pub(super) struct Losses {
     pub earlier: Option<Earlier>,
 }
 
+/// The options by which a person says that it is meant.
+pub(super) const ALLOW_DELETE: &str = "--allow-mass-delete";
+pub(super) const ALLOW_ADD: &str = "--allow-mass-add";
+
 /// The command that gets back what vanished.
 pub(super) const RESTORE: &str = "mailsync restore";
 
@@ -208,7 +212,7 @@ impl By {
     /// What to do about a loss: of this folder, or of several.
     fn advice(self, folder: Option<&str>) -> String {
         match self {
-            Self::Import => allow("--allow-mass-delete"),
+            Self::Import => allow(ALLOW_DELETE),
             Self::MovedRoot => format!(
                 "see that config.toml names the right directory and layout; if that mail is really to be gone, run `{}`",
                 self.confirmation()
@@ -236,8 +240,12 @@ pub(super) fn refusal(dry_run: DryRun, by: By, option: &str, (what, since): (&st
     match dry_run {
         DryRun::Yes => Error::refused(format!("{what}, which is refused without {option}{since}")).advise(advice),
         DryRun::No => {
-            let with = if by == By::Import { ", with the same bundle," } else { "" };
-            Error::refused(format!("{what}{since}")).advise(format!("`{}`{with} shows which; {advice}", by.look()))
+            let shows = match (by, option) {
+                (By::Import, ALLOW_ADD) => ", with the same bundle, shows what it would bring",
+                (By::Import, _) => ", with the same bundle, shows which",
+                _ => " shows which",
+            };
+            Error::refused(format!("{what}{since}")).advise(format!("`{}`{shows}; {advice}", by.look()))
         }
     }
 }
@@ -276,7 +284,7 @@ pub(super) fn guard_losses(
     let (since, end) = of_earlier(losses.earlier.as_ref(), &own, &loss.before.to_string());
     let advice = format!("{}{end}", by.advice(folder));
     let what = format!("{}: {what}", by.doing());
-    Err(refusal(dry_run, by, "--allow-mass-delete", (&what, &since), &advice))
+    Err(refusal(dry_run, by, ALLOW_DELETE, (&what, &since), &advice))
 }
 
 /// What imports add.
@@ -366,9 +374,9 @@ pub(super) fn guard_additions(
         };
     let before = in_words(all.saturating_sub(own));
     let (since, end) = of_earlier(gain.earlier.as_ref(), &in_words(own), &before);
-    let advice = format!("{}{end}", allow("--allow-mass-add"));
+    let advice = format!("{}{end}", allow(ALLOW_ADD));
     let what = format!("importing: {what}");
-    Err(refusal(dry_run, By::Import, "--allow-mass-add", (&what, &since), &advice))
+    Err(refusal(dry_run, By::Import, ALLOW_ADD, (&what, &since), &advice))
 }
 
 /// What an import is to write, such as mail, must find room: a disk that fills up in the middle leaves none for anybody

@@ -14,7 +14,7 @@ use super::report::{Depth, Purpose};
 use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::model::{Digest, Entry, FolderState};
-use crate::replica::safety::{By, DryRun, Loss, Losses, MassDelete, RESTORE, guard_losses, refusal};
+use crate::replica::safety::{ALLOW_DELETE, By, DryRun, Loss, Losses, MassDelete, RESTORE, guard_losses, refusal};
 use crate::state::{FolderKey, FolderRow};
 use crate::text::plural;
 
@@ -47,7 +47,7 @@ pub(super) fn no_maildir_left(root: &Path, why: &str, by: By, dry_run: DryRun) -
          it is really to be gone, run `{}`",
         by.confirmation()
     );
-    refusal(dry_run, by, "--allow-mass-delete", (&what, why), &advice)
+    refusal(dry_run, by, ALLOW_DELETE, (&what, why), &advice)
 }
 
 impl Scan<'_> {
