@@ -69,7 +69,7 @@ fn a_shell_is_offered_peers_folders_jobs_and_the_numbers_in_the_trash() {
         (&["peer", "revoke", "t"], &["tablet"]),
         (&["undo", "--by", "d"], &["desktop"]),
         (&["scan", ""], &["INBOX", "Lists/bees"]),
-        (&["log", "--folder", "L"], &["Lists/bees"]),
+        (&["log", "--folder", "L"], &["Letters", "Lists/bees"]),
         (&["restore", "Li"], &["Lists/bees"]),
         (&["restore", "Le"], &["Letters"]),
         (&["restore", "1"], &["1"]),

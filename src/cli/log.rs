@@ -98,15 +98,20 @@ fn messages(context: &Context, args: &Log, since: Option<u64>) -> CommandResult 
         return context.out.print(lines).and(Err(error.into()));
     }
     if events.is_empty() {
-        let what = if args.overruled {
-            "no change was overruled that fits this: wherever a message was changed here and elsewhere before they heard of each \
-             other, all changes hold, as far as the history tells; it"
-        } else {
-            "the history tells of no message like that; it"
-        };
-        context.out.say(format_args!("{what} goes back as far as history_days in config.toml says"));
+        say_that_there_is_none(context, args);
     }
     context.out.print(lines)
+}
+
+/// Says that the history has nothing of what was asked for.
+fn say_that_there_is_none(context: &Context, args: &Log) {
+    let what = if args.overruled {
+        "no change was overruled that fits this: wherever a message was changed here and elsewhere before they heard of each \
+         other, all changes hold, as far as the history tells; it"
+    } else {
+        "the history tells of no message like that; it"
+    };
+    context.out.say(format_args!("{what} goes back as far as history_days in config.toml says"));
 }
 
 /// What became of a message, in words.

@@ -308,75 +308,90 @@ pub(super) fn guard_additions(
     if allowed == MassAdd::Allow {
         return Ok(());
     }
-    let too_much = |added: u64, limit: u64, held: u64| added > limit && added > held;
-    let count = |count: u64| count.to_string();
-    let (added, own) = (&gain.all, &gain.own);
-    let (what, all, own, in_words): (String, u64, u64, fn(u64) -> String) =
-        if too_much(added.messages, limits.add_messages, held.messages) {
-            (
-                format!("{} would be added to {}", plural(added.messages, "message"), held.messages),
-                added.messages,
-                own.messages,
-                count,
-            )
-        } else if too_much(added.bytes, limits.add_bytes, held.bytes) {
-            (
-                format!("{} of mail would be added to {}", bytes(added.bytes), bytes(held.bytes)),
-                added.bytes,
-                own.bytes,
-                bytes,
-            )
-        } else if too_much(added.folders, limits.add_folders, held.folders) {
-            (
-                format!("{} would be added to {}", plural(added.folders, "folder"), held.folders),
-                added.folders,
-                own.folders,
-                count,
-            )
-        } else if too_much(added.tombstones, limits.add_tombstones, held.messages) {
-            let tombstones = plural(added.tombstones, "removed message");
-            (
-                format!("{tombstones} that were never here would be remembered, beside {} here", held.messages),
-                added.tombstones,
-                own.tombstones,
-                count,
-            )
-        } else if too_much(added.incarnations, limits.add_incarnations, held.incarnations) {
-            let incarnations = plural(added.incarnations, "incarnation");
-            (
-                format!("{incarnations} would become known that have told nothing here themselves"),
-                added.incarnations,
-                own.incarnations,
-                count,
-            )
-        } else if too_much(added.flags, limits.add_flags, held.flags) {
-            (
-                format!(
-                    "{} would be set for the first time, more than eight for each message",
-                    plural(added.flags, "flag")
-                ),
-                added.flags,
-                own.flags,
-                count,
-            )
-        } else if too_much(added.keyword_bytes, limits.add_keyword_bytes, held.keyword_bytes) {
-            (
-                format!(
-                    "{} of keywords would be added, more than 64 bytes for each message",
-                    bytes(added.keyword_bytes)
-                ),
-                added.keyword_bytes,
-                own.keyword_bytes,
-                bytes,
-            )
-        } else {
-            return Ok(());
-        };
+    let Some(TooMuch { what, all, own, in_words }) = too_much(limits, gain, held) else { return Ok(()) };
     let before = in_words(all.saturating_sub(own));
     let (since, end) = of_earlier(gain.earlier.as_ref(), &in_words(own), &before);
     let advice = format!("{}{end}", allow(ALLOW_ADD));
     let what = format!("importing: {what}");
     Err(refusal(dry_run, By::Import, ALLOW_ADD, (&what, &since), &advice))
+}
+
+/// Something of which too much would be added.
+struct TooMuch {
+    /// How much it is, beside what, for people.
+    what: String,
+    /// By all that is counted together.
+    all: u64,
+    /// By the command itself.
+    own: u64,
+    /// How these are told.
+    in_words: fn(u64) -> String,
+}
+
+/// The first of the things that are counted of which too much would be added.
+fn too_much(limits: &Limits, gain: &Gain, held: &Amount) -> Option<TooMuch> {
+    let too_much = |added: u64, limit: u64, held: u64| added > limit && added > held;
+    let count = |count: u64| count.to_string();
+    let (added, own) = (&gain.all, &gain.own);
+    let found: (String, u64, u64, fn(u64) -> String) = if too_much(added.messages, limits.add_messages, held.messages) {
+        (
+            format!("{} would be added to {}", plural(added.messages, "message"), held.messages),
+            added.messages,
+            own.messages,
+            count,
+        )
+    } else if too_much(added.bytes, limits.add_bytes, held.bytes) {
+        (
+            format!("{} of mail would be added to {}", bytes(added.bytes), bytes(held.bytes)),
+            added.bytes,
+            own.bytes,
+            bytes,
+        )
+    } else if too_much(added.folders, limits.add_folders, held.folders) {
+        (
+            format!("{} would be added to {}", plural(added.folders, "folder"), held.folders),
+            added.folders,
+            own.folders,
+            count,
+        )
+    } else if too_much(added.tombstones, limits.add_tombstones, held.messages) {
+        let tombstones = plural(added.tombstones, "removed message");
+        (
+            format!("{tombstones} that were never here would be remembered, beside {} here", held.messages),
+            added.tombstones,
+            own.tombstones,
+            count,
+        )
+    } else if too_much(added.incarnations, limits.add_incarnations, held.incarnations) {
+        let incarnations = plural(added.incarnations, "incarnation");
+        (
+            format!("{incarnations} would become known that have told nothing here themselves"),
+            added.incarnations,
+            own.incarnations,
+            count,
+        )
+    } else if too_much(added.flags, limits.add_flags, held.flags) {
+        (
+            format!(
+                "{} would be set for the first time, more than eight for each message",
+                plural(added.flags, "flag")
+            ),
+            added.flags,
+            own.flags,
+            count,
+        )
+    } else if too_much(added.keyword_bytes, limits.add_keyword_bytes, held.keyword_bytes) {
+        (
+            format!("{} of keywords would be added, more than 64 bytes for each message", bytes(added.keyword_bytes)),
+            added.keyword_bytes,
+            own.keyword_bytes,
+            bytes,
+        )
+    } else {
+        return None;
+    };
+    let (what, all, own, in_words) = found;
+    Some(TooMuch { what, all, own, in_words })
 }
 
 /// What an import is to write, such as mail, must find room: a disk that fills up in the middle leaves none for anybody

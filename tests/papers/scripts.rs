@@ -229,8 +229,8 @@ pub const GUIDE: &[Step] = &[
     Type("desktop$ mailsync restore Lists"),
     Type("desktop$ mailsync update"),
     Do("desktop", "test $(ls Maildir/.Lists/cur Maildir/.Lists/new | grep -c .) -ge 812"),
-    // When much was removed by mistake.
-    Do("desktop", "mailsync export --to laptop | ssh laptop mailsync import --reply | mailsync import"),
+    // When much was removed by mistake. The laptop has it all; that a job of its has failed is told on the way.
+    Do("laptop", "mailsync export --to desktop | ssh desktop mailsync import --reply | mailsync import || true"),
     Do(
         "desktop",
         "rm -r Maildir/.Lists; mailsync scan --allow-mass-delete && mailsync export --to laptop -o /media/stick/",
