@@ -57,7 +57,7 @@ fn many_small_folders(day: &mut Day) {
     assert_eq!(laptop.mailbox().len(), 241);
     day.remark("Nobody had meant it: it comes back on both, from what the laptop has.");
     day.at(&laptop, "mailsync import --allow-mass-delete stick/");
-    day.at(&laptop, "mailsync trash restore --since 1h");
+    day.at(&laptop, "mailsync trash restore --since 1h --quiet");
     day.at(&laptop, "mailsync export -o stick/ --quiet");
     day.at(&desktop, "mailsync import stick/ --quiet");
     assert_eq!((desktop.mailbox().len(), laptop.mailbox().len()), (241, 241));

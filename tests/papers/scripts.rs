@@ -237,7 +237,7 @@ pub const GUIDE: &[Step] = &[
     ),
     Fail("laptop$ mailsync import --dry-run -v", 6),
     Type("laptop$ mailsync import --allow-mass-delete"),
-    Do("desktop", "mailsync import /media/stick/"),
+    Do("desktop", "mailsync import $(ls -t /media/stick/laptop-desktop-*.zst.age | head -1)"),
     Do("desktop", "test $(ls Maildir/.Lists/cur Maildir/.Lists/new | grep -c .) -ge 812"),
     // Backups, moved and restored.
     Type("cd"),
