@@ -298,12 +298,8 @@ fn a_message_whose_contents_are_found_here_again_has_come_back_by_the_command_th
     assert!(scanned.stderr.contains("A Wanted") && scanned.stderr.contains("1 found again"), "{}", scanned.stderr);
     desktop.ok(&["doctor", "--repair"]);
     assert!(!wanted.exists() && !repaired.exists() && desktop.mailbox().len() == 3 && desktop.pending() == 0);
-    for (digest, folder, by) in digests
-        .iter()
-        .zip(["Lists", "Wanted", "Repaired"])
-        .zip(["restore", "scan", "doctor"])
-        .map(|((a, b), c)| (a, b, c))
-    {
+    let expected = [("Lists", "restore"), ("Wanted", "scan"), ("Repaired", "doctor")];
+    for (digest, (folder, by)) in digests.iter().zip(expected) {
         let told = desktop.ok(&["log", "--message", digest]).text().to_owned();
         let arrived = format!("arrived in {folder} by desktop at ");
         let back = told.lines().filter(|line| line.contains(&arrived) && line.ends_with(&format!("({by})")));
