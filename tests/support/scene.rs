@@ -524,7 +524,7 @@ impl Scene {
             Command::PeerRevokeKeep => {
                 let since = Some(two_hours_ago());
                 replica.revoke(&RevokeOptions { who: String::from("there"), since, reason: None })?;
-                replica.keep_what_came_from("there")?;
+                problems = replica.keep_what_came_from("there")?.scan.problems;
             }
             Command::JobsRun => {
                 replica.run_jobs(|_| {})?;
