@@ -53,6 +53,78 @@ fn lacks(machine: &Machine, peer: &str) -> u64 {
     peers.iter().find(|one| one["name"] == peer).unwrap()["unseen_entries"].as_u64().unwrap()
 }
 
+fn peer(machine: &Machine, name: &str) -> Value {
+    let status = machine.ok(&["status", "--json"]).json();
+    status["peers"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap().clone()
+}
+
+#[test]
+fn what_was_taken_back_of_a_thief_is_not_told_for_ever() {
+    let dir = scratch();
+    let ([server, desktop, tablet, laptop], theft) = mesh(dir.path(), ["server", "desktop", "tablet", "laptop"]);
+    server.allow("note", &["/bin/true"], &[], "laptop");
+    for machine in [&server, &desktop] {
+        machine.reconfigure(&[("jobs_days", "0")]);
+    }
+    laptop.remove("kept");
+    laptop.move_to("filed", "Spoils");
+    laptop.deliver("forged");
+    let job = laptop.ok(&["uux", "server", "note"]).text().trim().to_owned();
+    pass(&laptop, &desktop);
+    pass(&laptop, &server);
+    assert_eq!(server.job(&job)["state"], "done");
+    for machine in [&server, &desktop] {
+        revoke(machine, &theft, &[]);
+    }
+    // The tablet never comes, and the laptop has nothing to come for.
+    for machine in [&server, &desktop] {
+        assert_eq!(peer(machine, "tablet")["unseen_jobs"], 1);
+        assert_eq!(machine.ok(&["purge", "--json"]).json()["jobs"], 1, "{}", machine.name);
+        assert_eq!(peer(machine, "tablet")["unseen_jobs"], 0);
+    }
+    let of = |name: &str| {
+        let status = server.ok(&["status"]).text().to_owned();
+        let block =
+            status.split(&format!("\n{name}\n")).nth(1).map(|rest| rest.split("\n\n").next().unwrap().to_owned());
+        block.unwrap_or_else(|| panic!("{name}: {status}"))
+    };
+    let said = of("laptop");
+    assert!(said.contains("  lacks         -\n") && said.contains("  next          revoked"), "{said}");
+
+    // The tablet passes over what the server holds until that has taken it back.
+    pass(&server, &tablet);
+    revoke(&tablet, &theft, &[]);
+    exchange(&server, &tablet);
+    assert_eq!(peer(&server, "tablet")["unseen_passed_over"], 3);
+    for machine in [&server, &desktop] {
+        machine.ok(&["trash", "restore", "--by", "laptop", "--since", &theft]);
+        machine.ok(&["undo", "--by", "laptop", "--since", &theft]);
+        machine.remove("forged");
+    }
+    for _ in 0..2 {
+        for (one, other) in [(&server, &desktop), (&server, &tablet), (&desktop, &tablet)] {
+            exchange(one, other);
+        }
+    }
+    for (machine, other) in [(&server, "tablet"), (&server, "desktop"), (&desktop, "tablet"), (&tablet, "server")] {
+        let of = peer(machine, other);
+        for what in ["unseen_passed_over", "unseen_entries", "unseen_jobs"] {
+            assert_eq!(of[what], 0, "{other} at {}: {of}", machine.name);
+        }
+        let purged = machine.ok(&["purge", "--json"]).json();
+        assert_eq!(purged["tombstones_kept"], 0, "{}: {purged}", machine.name);
+    }
+    // What it passes over is acknowledged as all else.
+    pass(&tablet, &server);
+    let said = of("tablet");
+    assert!(said.contains("  acknowledged  bundle ") && !said.contains("nothing later"), "{said}");
+    // The job stays forgotten, whoever brings it again, and is not run.
+    server.ok(&["peer", "reinstate", "laptop"]);
+    let bundle = laptop.ok(&["export", "--to", "server", "--full"]).stdout;
+    server.run_with(&["import"], &bundle);
+    assert_eq!(server.ok(&["jobs", "list", "--json"]).json()["jobs"], serde_json::json!([]));
+}
+
 fn passed_over(machine: &Machine) -> Value {
     machine.ok(&["status", "--json"]).json()["passed_over"].clone()
 }
