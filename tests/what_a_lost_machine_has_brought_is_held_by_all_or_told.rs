@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::machine::{Machine, assert_same, exchange, make_peers, pass};
+use crate::support::machine::{Machine, assert_same, complains, exchange, make_peers, pass};
 use crate::support::programs::Ran;
 use crate::support::scratch;
 
@@ -123,6 +123,46 @@ fn what_was_taken_back_of_a_thief_is_not_told_for_ever() {
     let bundle = laptop.ok(&["export", "--to", "server", "--full"]).stdout;
     server.run_with(&["import"], &bundle);
     assert_eq!(server.ok(&["jobs", "list", "--json"]).json()["jobs"], serde_json::json!([]));
+}
+
+#[test]
+fn long_after_a_revocation_a_purge_forgets_what_is_over_and_the_thief_stays_out() {
+    let dir = scratch();
+    let ([server, desktop, laptop], theft) = mesh(dir.path(), ["server", "desktop", "laptop"]);
+    laptop.remove("kept");
+    laptop.move_to("filed", "Spoils");
+    let evil = laptop.ok(&["export", "--to", "server"]).stdout;
+    assert_eq!(server.run_with(&["import"], &evil).code, 0);
+    for machine in [&server, &desktop] {
+        revoke(machine, &theft, &[]);
+    }
+    for (one, other) in [(&server, &desktop), (&desktop, &server)] {
+        exchange(one, other);
+    }
+    // All that goes by its age has it.
+    server.reconfigure(&[("trash_days", "0"), ("history_days", "0"), ("jobs_days", "0")]);
+    let purge = || server.ok(&["purge", "--json"]).json();
+    let left = |purged: &Value| (purged["tombstones_kept"].as_u64(), purged["trashed"].as_u64());
+    // What the thief has removed is on the desktop: so it is remembered, and can be brought back.
+    assert_eq!(left(&purge()), (Some(1), Some(0)));
+    server.ok(&["trash", "restore", "--by", "laptop", "--since", &theft]);
+    exchange(&server, &desktop);
+    assert_eq!(left(&purge()), (Some(0), Some(0)));
+    assert!(server.has("kept"));
+    // The history doesn't go so far any more, and says so. The word against the thief stays.
+    complains(&server.run(&["undo", "--by", "laptop", "--since", &theft]), 1, &["could be taken back"]);
+    server.refuses(&["import"], &evil, 4, &["laptop was revoked by"]);
+    let full = laptop.ok(&["export", "--to", "server", "--full"]).stdout;
+    server.refuses(&["import"], &full, 4, &["laptop was revoked by"]);
+    server.move_to("filed", "INBOX");
+    exchange(&server, &desktop);
+    assert_same(&server.mailbox(), &desktop.mailbox(), "what the owner has put back by hand");
+    for machine in [&server, &desktop] {
+        assert_eq!(left(&machine.ok(&["purge", "--json"]).json()).0, Some(0), "{}", machine.name);
+        machine.ok(&["doctor"]);
+    }
+    let (new, _) = invite(&server, dir.path(), "new");
+    assert_same(&new.mailbox(), &desktop.mailbox(), "a machine that begins then");
 }
 
 fn passed_over(machine: &Machine) -> Value {

@@ -56,8 +56,8 @@ pub struct Names<'r> {
 }
 
 impl Names<'_> {
-    /// The name of who has made a change, or its id if it is no peer any more. If nobody knows whose it is, the incarnation: by that
-    /// a person can name it.
+    /// The name of who has made a change, or its id if it is no peer any more. If nobody knows whose it is, the
+    /// incarnation: by that a person can name it.
     pub fn of(&self, incarnation: Incarnation) -> Result<String> {
         Ok(self.known(incarnation)?.unwrap_or_else(|| nobody(incarnation)))
     }
@@ -164,8 +164,8 @@ impl Replica {
     }
 
     /// The incarnations of a replica, as far as its own bundles have shown them, here or to those who have revoked it: what
-    /// these name counts if no bundle has shown it as anybody's, and so does what it has made known since. With `disputed`, those that somebody else has called
-    /// its own, too.
+    /// these name counts if no bundle has shown it as anybody's, and so does what it has made known since. With `disputed`,
+    /// those that somebody else has called its own, too.
     pub(super) fn incarnations(&self, author: &Author, disputed: bool) -> Result<Vec<Incarnation>> {
         let me = self.public_key().id();
         let id = match author.who {
@@ -239,15 +239,15 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::bundle::PrivateKey;
+    use crate::bundle::{PrivateKey, PublicKey};
     use crate::replica::{Doubts, Home, InitOptions, World};
 
     fn stamp(clock: u64, incarnation: u64) -> Stamp {
         Stamp { clock: Clock::from_bits(clock << 16).unwrap(), incarnation: Incarnation(incarnation) }
     }
 
-    #[test]
-    fn an_incarnation_that_two_replicas_call_theirs_is_nobodys_and_told_as_either_ones() {
+    /// A replica called desktop.
+    fn desktop() -> (tempfile::TempDir, Replica) {
         let dir = tempfile::tempdir().unwrap();
         let mail_root = dir.path().join("mail");
         std::fs::create_dir(&mail_root).unwrap();
@@ -260,7 +260,16 @@ mod tests {
             lock_timeout: Duration::ZERO,
         };
         let (replica, _) = Replica::init(&Home::at(dir.path().join("home")), World::real(), &options).unwrap();
-        let key = |name: &str| PrivateKey::generate(name).unwrap().public_key();
+        (dir, replica)
+    }
+
+    fn key(name: &str) -> PublicKey {
+        PrivateKey::generate(name).unwrap().public_key()
+    }
+
+    #[test]
+    fn an_incarnation_that_two_replicas_call_theirs_is_nobodys_and_told_as_either_ones() {
+        let (_dir, replica) = desktop();
         let (laptop, server) = (key("laptop"), key("server"));
         replica.add_peer("laptop", &laptop).unwrap();
         replica.add_peer("server", &server).unwrap();
@@ -302,8 +311,16 @@ mod tests {
         assert_eq!(who(7), laptop.id().to_string());
         assert_eq!(author(&laptop.id().to_string()).name, laptop.id().to_string());
         assert!(replica.author("laptop").unwrap_err().to_string().contains("the peers are: server"));
+    }
 
-        // Who is no peer is meant by how its id begins, or its incarnation if nothing else is known of it.
+    #[test]
+    fn who_has_no_name_here_is_meant_by_how_an_id_begins_or_an_incarnation() {
+        let (_dir, replica) = desktop();
+        let (laptop, server) = (key("laptop"), key("server"));
+        replica.add_peer("server", &server).unwrap();
+        let tx = replica.begin().unwrap();
+        tx.set_heard_number(&laptop.id(), Incarnation(7), 1, 100).unwrap();
+        tx.commit().unwrap();
         let id = laptop.id().to_string();
         let called = |name: &str| replica.author(name).map(|author| author.who).map_err(|error| error.to_string());
         assert_eq!(called(&id[..14]), Ok(Who::Replica(laptop.id())));

@@ -1,5 +1,5 @@
-//! What the bundles in a directory say of machines that were lost or stolen is heard before anything else of any of them is
-//! taken. So it doesn't matter which comes first there: a bundle of such a machine, or one that tells of that.
+//! What the bundles in a directory say of machines that were lost or stolen is heard before anything else of any of
+//! them is taken. So it doesn't matter which comes first there: a bundle of such a machine, or one that tells of that.
 
 use std::collections::BTreeSet;
 use std::io::BufReader;
@@ -25,11 +25,11 @@ struct Telling {
 }
 
 impl Replica {
-    /// Hears the revocations that peers' bundles hold which are for this replica: of each file, those of the first such bundle. Looks
-    /// once more at the files of those who are shut out by that.
+    /// Hears the revocations that peers' bundles hold which are for this replica: of each file, those of the first such
+    /// bundle. Looks once more at the files of those who are shut out by that.
     ///
-    /// All of them count as heard at one time, and whose are heard is decided before: none of them silences another one. So of two
-    /// that revoke each other both are shut out, whichever comes first.
+    /// All of them count as heard at one time, and whose are heard is decided before: none of them silences another one.
+    /// So of two that revoke each other both are shut out, whichever comes first.
     pub(super) fn hear_first(
         &self,
         found: &mut Found,
@@ -69,13 +69,14 @@ impl Replica {
         self.look_again(found, each)
     }
 
-    /// Whether what a bundle says about replicas is heard before it is taken: one that is, or that only waits for others.
+    /// Whether what a bundle says about replicas is heard before it is taken: one that will be, or only waits for
+    /// others.
     fn is_heard_first(&self, manifest: &Manifest, sender: &Sender, clock_ahead: ClockAhead) -> Result<bool> {
         Ok(matches!(self.receive(manifest, sender, clock_ahead)?, Reception::Apply | Reception::NotYet(_)))
     }
 
-    /// What the first bundle in a file says about replicas that is a peer's, signed by it, and `wanted`. A file or bundle that
-    /// can't be read says nothing: what is wrong with it the import tells.
+    /// What the first bundle in a file says about replicas that is a peer's, signed by it, and `wanted`. A file or bundle
+    /// that can't be read says nothing: what is wrong with it the import tells.
     fn telling_in(&self, path: &Path, wanted: impl Fn(&Manifest, &Sender) -> Result<bool>) -> Result<Option<Telling>> {
         let Some(file) = open_if_there(&*self.world.disk, path)? else { return Ok(None) };
         let mut stream = Stream::opened_by(BufReader::new(file), self.keys());

@@ -1,5 +1,5 @@
-//! What the files of a directory are, by what they begin with: for whom, from whom, and which need not be looked at again.
-//! Nothing is taken of them, and nothing is written.
+//! What the files of a directory are, by what they begin with: for whom, from whom, and which need not be looked at
+//! again. Nothing is taken of them, and nothing is written.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -63,12 +63,19 @@ enum Claimed {
     Forged,
 }
 
+/// The first bundle of a file that may be for this replica.
+#[derive(Debug)]
+struct ForHere {
+    sender: ReplicaId,
+    number: u64,
+    /// Whether it is a peer's and says something about replicas.
+    tells: bool,
+}
+
 /// The senders and the recipients of the bundles in a file.
 #[derive(Debug, Default)]
 struct Look {
-    here: Option<(ReplicaId, u64)>,
-    /// Whether that one is a peer's and says something about replicas.
-    tells: bool,
+    here: Option<ForHere>,
     /// The first bundle for this replica from somebody who isn't known here, which is told.
     told: Option<Imported>,
     /// The number of bundles from somebody who isn't known here.
@@ -125,8 +132,8 @@ impl Replica {
         Ok(found)
     }
 
-    /// Looks once more at files that were for this replica, from senders that are shut out by now: they are treated as if these
-    /// had been so before.
+    /// Looks once more at files that were for this replica, from senders that are shut out by now: they are treated as
+    /// if these had been so before.
     pub(super) fn look_again(&self, found: &mut Found, each: &mut impl FnMut(Imported)) -> Result<()> {
         let (out, known) = (self.shut_outs()?, self.who_is_known()?);
         let all = std::mem::take(&mut found.here);
@@ -174,7 +181,7 @@ impl Replica {
     /// Puts a file to where it belongs by what was seen in it, and reports one that can't be read.
     fn sort_in(&self, look: Look, path: PathBuf, found: &mut Found, each: &mut impl FnMut(Imported)) -> Result<()> {
         match look {
-            Look { here: Some((sender, number)), tells, .. } => {
+            Look { here: Some(ForHere { sender, number, tells }), .. } => {
                 if tells {
                     found.telling.push(path.clone());
                 }
@@ -338,7 +345,7 @@ impl Replica {
             }
             // The clock may be wrong by which an invitation has expired.
             Sender::Invited(_) | Sender::Late { why: Spent::Expired } | Sender::Rival(_) => {
-                look.here = Some((label.sender(), label.number));
+                look.here = Some(ForHere { sender: label.sender(), number: label.number, tells: false });
                 return Ok(ControlFlow::Break(()));
             }
             Sender::Stranger { .. } if for_anyone && label.proof.is_none() => {
@@ -365,8 +372,8 @@ impl Replica {
         } else if for_anyone && manifest.invitation.is_some() {
             look.strange = true;
         } else if for_anyone || self.is_recipient(manifest.recipient) {
-            look.here = Some((self.present_id(&manifest.sender.id)?, manifest.number));
-            look.tells = manifest.counts.replicas > 0;
+            let (sender, number) = (self.present_id(&manifest.sender.id)?, manifest.number);
+            look.here = Some(ForHere { sender, number, tells: manifest.counts.replicas > 0 });
             return Ok(ControlFlow::Break(()));
         }
         Ok(ControlFlow::Continue(()))

@@ -41,8 +41,8 @@ impl Replica {
     ) -> Result<(u64, ReplicaNews)> {
         let mut news = ReplicaNews { before: self.shut_outs()?, ..ReplicaNews::default() };
         let told = lines.iter().filter_map(|line| self.believe_of_replica(line, clock_ahead, &mut news));
-        let (told, heard): (Vec<_>, _) = (told.collect(), self.now());
-        let told = told.into_iter().map(|said| by_carrier(said, carrier.id, heard)).collect();
+        let (told, now): (Vec<_>, _) = (told.collect(), self.now());
+        let told = told.into_iter().map(|said| by_carrier(said, carrier.id, now)).collect();
         let caps = self.caps(knowledge)?.believe(head, knowledge).caps;
         let changed = Self::take_sayings(tx, told, &mut Held::of(self)?, |stamp| caps.takes(stamp), &mut news)?;
         self.follow_all(tx, &news.new)?;
@@ -58,9 +58,9 @@ impl Replica {
         Ok(HeardFirst { held: Held::of(self)?, heard: self.now(), news })
     }
 
-    /// Takes the revocations among what a peer's bundle says about replicas before that bundle is taken. They are passed on by
-    /// stamps of this replica's own, as the ones beside them may not be known here yet. What is wrong with some is told when the
-    /// bundle is taken.
+    /// Takes the revocations among what a peer's bundle says about replicas before that bundle is taken. They are passed
+    /// on by stamps of this replica's own, as the ones beside them may not be known here yet. What is wrong with some is
+    /// told when the bundle is taken.
     pub(in crate::replica) fn hear_revocations(
         &self,
         tx: &Transaction<'_>,
