@@ -112,7 +112,7 @@ fn what_was_taken_back_of_a_thief_is_not_told_for_ever() {
             assert_eq!(of[what], 0, "{other} at {}: {of}", machine.name);
         }
         let purged = machine.ok(&["purge", "--json"]).json();
-        assert_eq!(purged["tombstones_kept"], 0, "{}: {purged}", machine.name);
+        assert_eq!(purged["removals_kept"], 0, "{}: {purged}", machine.name);
     }
     // What it passes over is acknowledged as all else.
     pass(&tablet, &server);
@@ -142,7 +142,7 @@ fn long_after_a_revocation_a_purge_forgets_what_is_over_and_the_thief_stays_out(
     // All that goes by its age has it.
     server.reconfigure(&[("trash_days", "0"), ("history_days", "0"), ("jobs_days", "0")]);
     let purge = || server.ok(&["purge", "--json"]).json();
-    let left = |purged: &Value| (purged["tombstones_kept"].as_u64(), purged["trashed"].as_u64());
+    let left = |purged: &Value| (purged["removals_kept"].as_u64(), purged["trashed"].as_u64());
     // What the thief has removed is on the desktop: so it is remembered, and can be brought back.
     assert_eq!(left(&purge()), (Some(1), Some(0)));
     server.ok(&["trash", "restore", "--by", "laptop", "--since", &theft]);
