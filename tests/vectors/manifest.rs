@@ -33,7 +33,7 @@ fn unknown(count: usize, clock: &str) -> Map<String, Value> {
 }
 
 /// What the sender passes over.
-fn passes(forge: &mut Forge, after: Value, until: Value) {
+fn passes(forge: &mut Forge, after: &Value, until: &Value) {
     set(forge, "passes_over", json!({ "after": after, "until": until }));
 }
 
@@ -153,18 +153,18 @@ const OF_FORM: &[Bad] = &[
         f.text =
             |text| text.replace("\"left_out\":{", "\"left_out\":{\"00000000000000aa\":\"0000000000000001\",").into();
     }),
-    ("passing over nothing", "9.9", "\"passes_over\" is empty", |f| passes(f, json!({}), json!({}))),
+    ("passing over nothing", "9.9", "\"passes_over\" is empty", |f| passes(f, &json!({}), &json!({}))),
     ("passing over from where, and nothing else", "9.9", "\"passes_over\" is empty", |f| {
-        passes(f, json!({ OTHER: at(3) }), json!({}));
+        passes(f, &json!({ OTHER: at(3) }), &json!({}));
     }),
     ("passing over what is believed", "9.9", "\"after\" is not before", |f| {
-        passes(f, json!({ OTHER: at(3) }), json!({ OTHER: at(3) }));
+        passes(f, &json!({ OTHER: at(3) }), &json!({ OTHER: at(3) }));
     }),
     ("passing over backwards", "9.9", "\"after\" is not before", |f| {
-        passes(f, json!({ OTHER: at(4) }), json!({ OTHER: at(3) }));
+        passes(f, &json!({ OTHER: at(4) }), &json!({ OTHER: at(3) }));
     }),
     ("passing over from where, and not to where", "9.9", "\"after\" is not before", |f| {
-        passes(f, json!({ OTHER: at(3), "00000000000000bb": at(1) }), json!({ OTHER: at(4) }));
+        passes(f, &json!({ OTHER: at(3), "00000000000000bb": at(1) }), &json!({ OTHER: at(4) }));
     }),
     ("passing over with null", "9.8", "manifest.json", |f| set(f, "passes_over", json!(null))),
     ("an array for what is passed over", "9.8", "expected an object", |f| {
@@ -177,7 +177,7 @@ const OF_FORM: &[Bad] = &[
         set(f, "passes_over", json!({ "after": { OTHER: at(3) } }));
     }),
     ("passing over up to a clock in capitals", "9.8", "lower-case", |f| {
-        passes(f, json!({}), json!({ OTHER: at(3).to_uppercase() }));
+        passes(f, &json!({}), &json!({ OTHER: at(3).to_uppercase() }));
     }),
     ("another format", "9.7", "not a bundle", |f| set(f, "format", json!("other-bundle"))),
     ("version 0", "9.7", "no version 0", |f| set(f, "version", json!(0))),
@@ -222,19 +222,19 @@ const OF_CLAIMS: &[Bad] = &[
         set(f, "left_out", json!({ OTHER: BEYOND }));
     }),
     ("passing over from zero", "9.19", "has the zero clock", |f| {
-        passes(f, json!({ OTHER: ZERO }), json!({ OTHER: at(3) }));
+        passes(f, &json!({ OTHER: ZERO }), &json!({ OTHER: at(3) }));
     }),
     ("passing over up to what is beyond the last clock", "9.19", "beyond the last one", |f| {
-        passes(f, json!({ OTHER: at(3) }), json!({ OTHER: BEYOND }));
+        passes(f, &json!({ OTHER: at(3) }), &json!({ OTHER: BEYOND }));
     }),
     ("left out of more incarnations than a knowledge has", "9.15", "more than 4096 incarnations", |f| {
         set(f, "left_out", Value::Object(unknown(4097, &at(3))));
     }),
     ("passing over from more incarnations than a knowledge has", "9.15", "more than 4096 incarnations", |f| {
-        passes(f, Value::Object(unknown(4097, &at(3))), Value::Object(unknown(4096, &at(4))));
+        passes(f, &Value::Object(unknown(4097, &at(3))), &Value::Object(unknown(4096, &at(4))));
     }),
     ("passing over more incarnations than a knowledge has", "9.15", "more than 4096 incarnations", |f| {
-        passes(f, json!({}), Value::Object(unknown(4097, &at(3))));
+        passes(f, &json!({}), &Value::Object(unknown(4097, &at(3))));
     }),
     ("more folders than a bundle has", "9.15", "the number of its folders is above 65536", |f| {
         set(f, "counts", json!({ "folders": 65_537, "entries": 1, "messages": 1, "jobs": 0 }));
@@ -367,13 +367,13 @@ const SAME: &[Same] = &[
     ("left out of as many incarnations as can be", |f| {
         set(f, "left_out", Value::Object(unknown(4096, "1fffffffffffffff")));
     }),
-    ("passing over something", |f| passes(f, json!({ OTHER: at(3) }), json!({ OTHER: at(8) }))),
-    ("passing over all of an incarnation", |f| passes(f, json!({}), json!({ "00000000000000bb": at(30) }))),
+    ("passing over something", |f| passes(f, &json!({ OTHER: at(3) }), &json!({ OTHER: at(8) }))),
+    ("passing over all of an incarnation", |f| passes(f, &json!({}), &json!({ "00000000000000bb": at(30) }))),
     ("passing over with a member that nobody asks for", |f| {
         set(f, "passes_over", json!({ "after": {}, "until": { OTHER: at(8) }, "x": [1] }));
     }),
     ("passing over as many incarnations as can be", |f| {
-        passes(f, Value::Object(unknown(4096, "0000000000000001")), Value::Object(unknown(4096, "1fffffffffffffff")));
+        passes(f, &Value::Object(unknown(4096, "0000000000000001")), &Value::Object(unknown(4096, "1fffffffffffffff")));
     }),
 ];
 
