@@ -336,7 +336,7 @@ mod tests {
         }
         let said = called("abcd").unwrap_err();
         assert!(said.contains("abcd000000000001, abcd000000000002; give more of"), "{said}");
-        for name in ["bcd", "", "SHA256:", &id[..10], "bcdf", "bcde00000000000333", "bcde-"] {
+        for name in ["bcd", "SHA256:", &id[..10], "bcdf", "bcde00000000000333", "bcde-"] {
             assert!(called(name).unwrap_err().contains("no peer called"), "{name}");
         }
         // A name that a person has given goes before.
