@@ -97,6 +97,7 @@ mod times_that_are_set_back_hide_nothing;
 mod units_run_what_the_program_has;
 mod update_calls_the_peers;
 mod watch_does_it_by_itself;
+mod what_a_directory_says_of_a_theft_counts_in_any_order;
 mod what_a_directory_says_of_its_files_is_true;
 mod what_a_folder_cannot_take_waits;
 mod what_a_liar_has_told_is_taken_back;

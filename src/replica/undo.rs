@@ -17,7 +17,7 @@ const BATCH: u32 = 256;
 /// Whose changes are taken back.
 #[derive(Clone, Debug)]
 pub struct UndoOptions {
-    /// The name or the id of the replica that made them.
+    /// The name, the id or the incarnation of the replica that made them.
     pub by: String,
     /// When the first of them was made, as that replica's clock was: milliseconds since 1970 UTC.
     pub since: u64,

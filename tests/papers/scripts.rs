@@ -272,6 +272,7 @@ pub const LOST: &[Step] = &[
     Skip("mailsync peer revoke NAME [--since", "the form of the command"),
     Skip("note: laptop WAS REVOKED", "a_lost_machine_is_shut_out.rs sees that it is said"),
     Fill("mailsync trash restore --by laptop", &[("TIME", "2h")]),
+    Skip("mailsync trash restore --by 3f2a91bc", "what_a_thief_hides_is_laid_to_it.rs types an ID that was shown"),
     Type("mailsync peer revoke laptop --keep"),
     Fill("mailsync peer reinstate NAME", &[("NAME", "laptop"), ("mailsync peer revoke OTHER", "mailsync peer list")]),
     Fill("mailsync peer reinstate NAME", &[("mailsync peer reinstate NAME", "mailsync status")]),
