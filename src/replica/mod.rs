@@ -66,7 +66,7 @@ pub use happenings::{HistoryOptions, Origins};
 pub use home::Home;
 pub use hooks::Hook;
 pub use import::{
-    Arrived, Changes, Foreseen, ImportOptions, ImportOutcome, Imported, Lying, Reception, Refusal, Sender,
+    Arrived, Changes, Foreseen, ImportOptions, ImportOutcome, Imported, Lying, Origin, Reception, Refusal, Sender,
     is_called_a_bundle,
 };
 pub use init::InitOptions;

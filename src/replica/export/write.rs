@@ -136,8 +136,9 @@ impl Replica {
                 }
             }
         }
+        let anyone_is_invited = self.neighbours()?.is_empty();
         for mut invited in state.invitations()? {
-            if first.to.as_ref().is_none_or(|name| *name == invited.name) {
+            if first.to.as_ref().map_or(anyone_is_invited, |name| *name == invited.name) {
                 if invited.sent_number < first.number {
                     (invited.sent, invited.sent_number) = (plan.tip.clone(), first.number);
                 }

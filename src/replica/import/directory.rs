@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use super::coded::Coded;
 use super::gate::Sender;
 use super::listing::{There, bundles_in, is_gone, open_if_there, what_is_there};
-use super::outcome::{Cut, ImportOptions, ImportOutcome, Imported};
-use super::refusal::{Fault, Refusal, reading};
+use super::outcome::{ImportOptions, ImportOutcome, Imported};
+use super::refusal::{Fault, Origin, Refusal, unreadable};
 use super::strangers::{Strange, mark, stays_foreign, strange_mark};
 use crate::bundle::{self, Behind, Cover, Manifest, ReplicaId, each_cover};
 use crate::error::{Error, ErrorKind, Result};
@@ -170,7 +170,7 @@ impl Replica {
                 // Another replica that the file was for may have consumed it by now.
                 let Some(file) = open_if_there(&*self.world.disk, &path)? else { continue };
                 let mut not_yet = Vec::new();
-                let result = self.import_opened(&file, &path, options, Cut::LeftForLater, |mut imported| {
+                let result = self.import_opened(&file, &path, options, Origin::Directory, |mut imported| {
                     let bundle = (imported.from.clone(), imported.number);
                     imported.fresh |= fresh.contains(&bundle);
                     if imported.fresh {
@@ -316,7 +316,7 @@ impl Replica {
                     found.settled.push(foreign);
                 }
                 found.unreadable += 1;
-                each(Imported::unreadable(&path, &error, Cut::LeftForLater));
+                each(Imported::unreadable(&path, &error, Origin::Directory));
             }
             Look { told: Some(mut imported), .. } => {
                 found.unreadable += 1;
@@ -352,7 +352,7 @@ impl Replica {
         let now = self.wall_clock();
         let (mark, quiet) = match strange_mark(file, known, now) {
             Err(error) if is_gone(&error) => return Ok(None),
-            mark => mark.map_err(|error| reading(&bundle::Error::Io(error)))?,
+            mark => mark.map_err(|error| unreadable(&error))?,
         };
         if self.state.was_passed_over(&Strange::Elsewhere.settled(&mark))? {
             return Ok(Some(Look { strange: true, ..Look::default() }));
@@ -381,7 +381,7 @@ impl Replica {
         };
         match look {
             Some(look) if look.bundles == 0 && stays_foreign(file, look.wrong.as_ref(), look.made_so)? => {
-                let foreign = mark(file).map_err(|error| reading(&bundle::Error::Io(error)))?;
+                let foreign = mark(file).map_err(|error| unreadable(&error))?;
                 Ok(Some(Look { foreign: Some(foreign), ..look }))
             }
             look => Ok(look),
@@ -415,7 +415,7 @@ impl Replica {
         here?;
         match result {
             Err(bundle::Error::Io(error)) if is_gone(&error) => return Ok(None),
-            Err(error @ bundle::Error::Io(_)) => return Err(reading(&error)),
+            Err(bundle::Error::Io(error)) => return Err(unreadable(&error)),
             // Only its header was read: it is for others, and so may be what follows it.
             Err(error) if error.is_for_others() => {
                 look.strange = true;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::gate::Sender;
 use super::outcome::{ImportOutcome, Imported};
-use super::refusal::{Refusal, reading};
+use super::refusal::{Refusal, unreadable};
 use crate::bundle::{self, Begins, Label, Manifest, RecordsPart, Stream, limits};
 use crate::disk::Meta;
 use crate::error::Result;
@@ -88,7 +88,7 @@ impl Replica {
             return Ok(());
         };
         let mut file = file;
-        file.rewind().map_err(|error| reading(&bundle::Error::Io(error)))?;
+        file.rewind().map_err(|error| unreadable(&error))?;
         let mut stream = Stream::opened_by(BufReader::new(file), self.keys());
         // What can't be read says nothing, and the refusal stands.
         while let Ok(Some(reader)) = stream.next_bundle() {
@@ -186,7 +186,7 @@ pub(super) fn begins(mut file: &File) -> io::Result<Begins> {
 /// that a key which isn't known here has signed what is wrong.
 pub(super) fn stays_foreign(file: &File, wrong: Option<&bundle::Error>, made_so: bool) -> Result<bool> {
     use bundle::Error::{Empty, Io, NewerFormat, NotABundle, Sink, Truncated};
-    let begins = || begins(file).map_err(|error| reading(&bundle::Error::Io(error)));
+    let begins = || begins(file).map_err(|error| unreadable(&error));
     match wrong {
         // It may still be being copied, or be understood by the next mailsync.
         None | Some(Empty | Truncated | NewerFormat { .. } | Io(_) | Sink(_)) => Ok(false),
