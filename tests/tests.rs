@@ -116,6 +116,7 @@ mod what_the_far_side_says_is_marked;
 mod what_the_papers_show_works;
 mod what_was_missing_comes_once;
 mod which_mails_is_told;
+mod whom_a_bundle_is_for_is_told;
 
 #[test]
 fn every_file_beside_this_one_is_a_module_of_it() {

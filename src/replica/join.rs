@@ -106,7 +106,8 @@ impl Replica {
             let replica = Self::open(home, world, Access::Write(options.lock_timeout))?;
             records.drain_verified().map_err(|error| rejected(&error))?;
             let mut bundles = vec![Imported::of(file, &manifest, &inviter)];
-            replica.import_all(&mut stream, (file, origin), &about, &import_options, |imported| bundles.push(imported))?;
+            replica
+                .import_all(&mut stream, (file, origin), &about, &import_options, |imported| bundles.push(imported))?;
             replica.note_missing_contents()?;
             return Ok(Joined { replica, inviter, bundles, found: ScanReport::default(), by_code, before: true });
         }

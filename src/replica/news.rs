@@ -64,7 +64,10 @@ impl NewsTaker {
             Slot::Occupied(slot) => slot.into_mut(),
             Slot::Vacant(_) if known == limits::FOLDERS => {
                 let what = "the number of the folders in which its messages are";
-                return Err(Replica::rejection(&bundle::Error::TooLarge { what, limit: limits::FOLDERS }, Origin::File));
+                return Err(Replica::rejection(
+                    &bundle::Error::TooLarge { what, limit: limits::FOLDERS },
+                    Origin::File,
+                ));
             }
             Slot::Vacant(slot) => {
                 let folder = news.folder.clone();

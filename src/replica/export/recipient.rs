@@ -78,7 +78,10 @@ impl Replica {
                 "invite a new one with `mailsync invite NAME`, or make one known with `mailsync peer add NAME --key KEY`",
             ));
         };
-        let what = format!("exporting: this replica has no peer: nobody has answered the invitation of {}, and it has expired", expired.join(", "));
+        let what = format!(
+            "exporting: this replica has no peer: nobody has answered the invitation of {}, and it has expired",
+            expired.join(", ")
+        );
         Ok(Error::failed(what).advise(format!("invite again with `mailsync invite {name}`")))
     }
 
@@ -118,9 +121,7 @@ impl Replica {
         Ok(match to {
             Recipient::Peer(peer) => peer.passes_over.clone(),
             Recipient::Anyone => match self.anyone()? {
-                (peers, guests) if guests.is_empty() => {
-                    PassesOver::of_all(peers.iter().map(|peer| &peer.passes_over))
-                }
+                (peers, guests) if guests.is_empty() => PassesOver::of_all(peers.iter().map(|peer| &peer.passes_over)),
                 _ => PassesOver::default(),
             },
             Recipient::Invited(_) => PassesOver::default(),

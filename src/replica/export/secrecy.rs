@@ -91,11 +91,14 @@ impl Replica {
             None => self.anyone()?.1.into_iter().map(|invited| invited.name).collect(),
         };
         let (whom, one) = (guests.join(", "), guests.len() == 1);
-        let why = if one { "was invited and has not answered, so its key is" } else { "were invited and have not answered, so their keys are" };
+        let why = if one {
+            "was invited and has not answered, so its key is"
+        } else {
+            "were invited and have not answered, so their keys are"
+        };
         let (it, its) = if one { ("it", "its first bundle") } else { ("them", "the first bundle of one of them") };
-        Ok(Error::refused(format!("exporting: {whom} {why} not known here, and nothing can be encrypted for {it}")).advise(format!(
-            "import {its}, or give --plain: then whoever gets the bundle for {whom} can read it"
-        )))
+        Ok(Error::refused(format!("exporting: {whom} {why} not known here, and nothing can be encrypted for {it}"))
+            .advise(format!("import {its}, or give --plain: then whoever gets the bundle for {whom} can read it")))
     }
 
     /// Whether a person is still to be told that a bundle in a file is not encrypted. It is asked by whoever tells it: from

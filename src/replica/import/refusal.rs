@@ -368,7 +368,8 @@ pub(in crate::replica) fn unreadable(source: &io::Error) -> Error {
     if let Some(error) = Error::within(source) {
         return error.clone();
     }
-    Error::os("reading the bundle", source).advise("check the file or the pipe that it is read from, then run this again")
+    Error::os("reading the bundle", source)
+        .advise("check the file or the pipe that it is read from, then run this again")
 }
 
 /// The error for a bundle that can't be read, with advice.
@@ -434,6 +435,7 @@ fn no_bundle(error: &bundle::Error) -> Error {
         _ => Some(String::from("a file that zstd has compressed, as it does bundles, and holds something else")),
     };
     let what = what.map_or_else(String::new, |what| format!(": it seems to be {what}"));
-    Error::rejected(format!("not a bundle{what}"))
-        .advise("give a file that `mailsync export` or `mailsync invite` wrote: mostly its name ends in .zst.age or .zst")
+    Error::rejected(format!("not a bundle{what}")).advise(
+        "give a file that `mailsync export` or `mailsync invite` wrote: mostly its name ends in .zst.age or .zst",
+    )
 }

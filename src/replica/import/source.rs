@@ -23,7 +23,13 @@ impl Replica {
         mut each: impl FnMut(Imported),
     ) -> Result<()> {
         let about = file.map_or_else(|| String::from("standard input"), |file| file.display().to_string());
-        self.import_all(&mut Stream::opened_by(source, self.keys()), (file, Origin::of(file)), &about, options, &mut each)
+        self.import_all(
+            &mut Stream::opened_by(source, self.keys()),
+            (file, Origin::of(file)),
+            &about,
+            options,
+            &mut each,
+        )
     }
 
     /// Imports all bundles of a file that was opened already.
