@@ -20,6 +20,7 @@ mod a_bundle_in_a_file_is_for_the_eyes_of_its_recipient;
 mod a_crash_around_a_job_never_runs_it_twice;
 mod a_crash_at_any_step_loses_nothing;
 mod a_delta_costs_what_it_holds;
+mod a_file_that_is_there_stays;
 mod a_first_day_gets_its_answers;
 mod a_job_that_failed_is_noticed;
 mod a_key_can_have_a_passphrase;

@@ -3,6 +3,7 @@
 mod help;
 mod invitation;
 mod key;
+mod misuse;
 mod past;
 mod values;
 mod verbs;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::engine::ArgValueCompleter;
+use mailsync::error::Error;
 use mailsync::replica::{ClockAhead, Doubts, DryRun, MassAdd, MassDelete};
 
 pub use invitation::{Invite, Join};
@@ -51,12 +53,25 @@ impl Args {
     /// Reads the command line that the process was started with.
     ///
     /// # Errors
-    /// It makes no sense; or help or the version is asked for, which then is the error's text.
-    pub fn read() -> Result<Self, clap::Error> {
+    /// It makes no sense; or help or the version is asked for.
+    pub fn read() -> Result<Self, Unparsed> {
         let mut line = Self::line();
-        let matches = line.try_get_matches_from_mut(std::env::args_os()).map_err(verbs::explained)?;
-        Self::from_arg_matches(&matches).map_err(|error| error.format(&mut line))
+        let read = line.try_get_matches_from_mut(std::env::args_os());
+        let read = read.and_then(|matches| Self::from_arg_matches(&matches).map_err(|error| error.format(&mut line)));
+        read.map_err(|answer| {
+            let typed: Vec<_> = std::env::args_os().skip(1).collect();
+            let wrong = answer.use_stderr().then(|| misuse::told(&answer, &typed, &line));
+            Unparsed { answer, wrong }
+        })
     }
+}
+
+/// A command line with which no command is done.
+pub struct Unparsed {
+    /// What the parser answers: help, if that is asked for or if nothing else is.
+    pub answer: clap::Error,
+    /// What is wrong with it. `None` if help or the version is asked for.
+    pub wrong: Option<Error>,
 }
 
 /// The heading in the help of the options that every command has.
@@ -313,6 +328,9 @@ pub struct Export {
     /// Write to this file, or to a file in this directory, instead of standard output
     #[arg(short, long, value_name = "FILE|DIR")]
     pub output: Option<PathBuf>,
+    /// Replace the file that is there already, whatever it is
+    #[arg(long)]
+    pub force: bool,
     /// zstd's compression level
     #[arg(long, default_value_t = 3, value_parser = whole::<i32>(1..=22))]
     pub level: i32,

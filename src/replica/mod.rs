@@ -60,7 +60,9 @@ pub use call::{CallOptions, Called};
 pub use changes::Mark;
 pub use doctor::{Mending, MendingKind, NewIdentity, RepairOptions, Repaired};
 pub use errands::{Care, Carrier, Errand, Outlook};
-pub use export::{ExportOptions, Exported, Fullness, InviteOptions, MessageContents, Patient, ReadableBy, Secrecy, To};
+pub use export::{
+    Existing, ExportOptions, Exported, Fullness, InviteOptions, MessageContents, Patient, ReadableBy, Secrecy, To,
+};
 pub use glance::{Choice, Glance};
 pub use happenings::{HistoryOptions, Origins};
 pub use home::Home;
