@@ -101,6 +101,11 @@ fn what_comes_while_a_bundle_is_written_stays() {
     assert_eq!(fs::read(&file).unwrap(), b"mine");
 }
 
+/// A line that is typed at a terminal of 80 columns.
+fn at_80_columns(machine: &Machine, line: &str) -> String {
+    format!("stty cols 80; NO_COLOR=1 {}", machine.line(line))
+}
+
 #[test]
 fn a_command_line_that_makes_no_sense_is_told_in_the_form_of_all_errors() {
     let dir = scratch();
@@ -121,7 +126,7 @@ fn a_command_line_that_makes_no_sense_is_told_in_the_form_of_all_errors() {
         let json = machine.run(&[&["--json"][..], &line.split(' ').collect::<Vec<_>>()].concat());
         let told = json.json()["error"]["message"].as_str().unwrap().to_owned();
         assert!(told.contains(words) && json.stderr.contains(words), "{json:?}");
-        if let Some(ran) = crate::support::terminal::at_a_terminal(&machine.line(line), &[]) {
+        if let Some(ran) = crate::support::terminal::at_a_terminal(&at_80_columns(&machine, line), &[]) {
             let said = String::from_utf8_lossy(&ran.stdout).into_owned();
             assert!(said.starts_with("mailsync: ") && said.lines().all(|line| line.chars().count() <= 80), "{said}");
         }
