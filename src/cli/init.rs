@@ -28,7 +28,7 @@ pub fn run(context: &Context, args: Init) -> CommandResult {
     let key = replica.public_key().to_openssh();
     let status = replica.status()?;
     context.out.say(format_args!(
-        "made the replica {name} of {} ({}): {}",
+        "made the replica {name} of {} ({}), with {}",
         replica.config().mail_root.display(),
         layout_word(replica.config()),
         mail_words(&status),

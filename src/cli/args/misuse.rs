@@ -11,7 +11,7 @@ use super::verbs::{self, meant_by};
 
 /// The error about a command line, of which `typed` is what stands behind the program's name.
 pub fn told(wrong: &clap::Error, typed: &[OsString], line: &Command) -> Error {
-    let at = Place::of(wrong, line);
+    let at = Place::of(wrong, typed, line);
     let about = if at.words.is_empty() { String::new() } else { format!("{}: ", at.words.join(" ")) };
     let (what, meant) = match wrong.kind() {
         ErrorKind::InvalidSubcommand => at.no_command(&text(wrong, ContextKind::InvalidSubcommand)),
@@ -44,19 +44,52 @@ struct Place<'l> {
 }
 
 impl<'l> Place<'l> {
-    /// The parser names it only where it says how it is used.
-    fn of(wrong: &clap::Error, line: &'l Command) -> Self {
+    /// The parser names it where it says how it is used, and doesn't always say that.
+    fn of(wrong: &clap::Error, typed: &[OsString], line: &'l Command) -> Self {
         let usage = match wrong.get(ContextKind::Usage) {
             Some(ContextValue::StyledStr(usage)) => usage.to_string(),
             _ => String::new(),
         };
         let mut place = Self { command: line, words: Vec::new() };
         for word in usage.split_whitespace().skip_while(|word| *word != line.get_name()).skip(1) {
-            let Some(inner) = place.command.find_subcommand(word) else { break };
-            place.command = inner;
-            place.words.push(word.to_owned());
+            if !place.enters(word) {
+                break;
+            }
+        }
+        if place.words.is_empty() && usage.is_empty() {
+            place.follow(typed, line);
         }
         place
+    }
+
+    /// Whether a word is that of a command here.
+    fn enters(&mut self, word: &str) -> bool {
+        let Some(inner) = self.command.find_subcommand(word) else { return false };
+        self.command = inner;
+        self.words.push(word.to_owned());
+        true
+    }
+
+    /// Follows what was typed, up to the first word that is no command.
+    fn follow(&mut self, typed: &[OsString], line: &Command) {
+        let mut words = typed.iter().map(|word| word.to_string_lossy());
+        while let Some(word) = words.next() {
+            if !word.starts_with('-') {
+                if !self.enters(&word) {
+                    break;
+                }
+                continue;
+            }
+            let is_it = |arg: &&clap::Arg| match (word.strip_prefix("--"), arg.get_long(), arg.get_short()) {
+                (Some(typed), Some(long), _) => typed == long,
+                (None, _, Some(short)) => word[1..] == *short.to_string(),
+                _ => false,
+            };
+            let arg = self.command.get_arguments().chain(line.get_arguments()).find(is_it);
+            if arg.is_some_and(|arg| arg.get_action().takes_values()) {
+                words.next();
+            }
+        }
     }
 
     /// How it is used, whatever was typed and is in the environment.
@@ -185,6 +218,11 @@ mod tests {
             (
                 "export --full --since-last",
                 "export: the argument '--full' cannot be used with '--since-last'; see `mailsync export --help`",
+            ),
+            (
+                "--home /x -q export --level 99",
+                "export: invalid value '99' for '--level <LEVEL>': a whole number is expected, from 1 to 22; see \
+                 `mailsync export --help`",
             ),
             ("peer", "peer: a command is missing; see `mailsync peer --help`"),
         ] {
