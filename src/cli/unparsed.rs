@@ -26,9 +26,9 @@ pub fn answer(Unparsed { answer, wrong }: &Unparsed) -> (Output, Option<ErrorKin
     if let Some(wrong) = wrong {
         // Whoever has typed no command is shown which there are.
         if is_help {
-            document::note(wrong)
+            document::note(wrong);
         } else {
-            Output::complain(wrong)
+            Output::complain(wrong);
         }
         return (of(None), Some(ErrorKind::Usage));
     }

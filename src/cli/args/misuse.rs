@@ -18,7 +18,7 @@ pub fn told(wrong: &clap::Error, typed: &[OsString], line: &Command) -> Error {
         ErrorKind::UnknownArgument => at.no_argument(&text(wrong, ContextKind::InvalidArg), typed, line),
         // Its text is the help.
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => (String::from("a command is missing"), None),
-        _ => (in_words_of_the_parser(wrong), at.near_value(wrong)),
+        _ => (in_words_of_the_parser(wrong), near_value(wrong)),
     };
     let wants_usage = matches!(
         wrong.kind(),
@@ -30,7 +30,7 @@ pub fn told(wrong: &clap::Error, typed: &[OsString], line: &Command) -> Error {
         None => String::new(),
     };
     if wants_usage {
-        advice += &format!("it is used as `{}`; ", at.usage());
+        advice = format!("{advice}it is used as `{}`; ", at.usage());
     }
     let command = ["mailsync"].into_iter().chain(at.words.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
     Error::usage(format!("{about}{what}")).advise(format!("{advice}see `{command} --help`"))
@@ -122,15 +122,13 @@ impl<'l> Place<'l> {
         let meant = meant.map(|long| format!("did you mean --{long}?")).or_else(|| elsewhere(name, line));
         (what, meant)
     }
+}
 
-    fn near_value(&self, wrong: &clap::Error) -> Option<String> {
-        let valid = match wrong.get(ContextKind::ValidValue) {
-            Some(ContextValue::Strings(valid)) => valid,
-            _ => return None,
-        };
-        let given = text(wrong, ContextKind::InvalidValue);
-        nearest(&given, valid.iter().map(String::as_str)).map(|value| format!("did you mean {value}?"))
-    }
+/// The value that is meant by one that an option doesn't take.
+fn near_value(wrong: &clap::Error) -> Option<String> {
+    let Some(ContextValue::Strings(valid)) = wrong.get(ContextKind::ValidValue) else { return None };
+    let given = text(wrong, ContextKind::InvalidValue);
+    nearest(&given, valid.iter().map(String::as_str)).map(|value| format!("did you mean {value}?"))
 }
 
 /// The commands of which something is an option, if it is one of few.
