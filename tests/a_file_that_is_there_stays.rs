@@ -131,7 +131,8 @@ fn a_command_line_that_makes_no_sense_is_told_in_the_form_of_all_errors() {
             assert!(said.starts_with("mailsync: ") && said.lines().all(|line| line.chars().count() <= 80), "{said}");
         }
     }
-    // Whoever types no command is shown which there are.
-    let ran = machine.run(&[]);
+    // Whoever types nothing is shown which commands there are.
+    complains(&machine.run(&[]), 2, &["a command is missing; see `mailsync --help`"]);
+    let ran = crate::support::programs::run(&mut std::process::Command::new(crate::support::programs::MAILSYNC));
     assert!(ran.code == 2 && ran.stderr.contains("Commands:") && !ran.stderr.contains("mailsync: "), "{ran:?}");
 }

@@ -16,8 +16,10 @@ pub fn told(wrong: &clap::Error, typed: &[OsString], line: &Command) -> Error {
     let (what, meant) = match wrong.kind() {
         ErrorKind::InvalidSubcommand => at.no_command(&text(wrong, ContextKind::InvalidSubcommand)),
         ErrorKind::UnknownArgument => at.no_argument(&text(wrong, ContextKind::InvalidArg), typed, line),
-        // Its text is the help.
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => (String::from("a command is missing"), None),
+        // The text of the first is the help.
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+            (String::from("a command is missing"), None)
+        }
         _ => (in_words_of_the_parser(wrong), near_value(wrong)),
     };
     let wants_usage = matches!(
