@@ -38,7 +38,7 @@ fn init_prints_the_key_and_says_what_comes_next() {
     assert_eq!(ran.text().trim_end(), machine.key());
     assert!(machine.key().starts_with("ssh-ed25519 "));
     assert!(ran.stderr.contains(&format!("mailsync peer add desktop --key '{}'", machine.key())), "{}", ran.stderr);
-    assert!(ran.stderr.contains("1 message in 2 folders (maildir++ layout)"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("(maildir++), with 1 entry in 2 folders: 1 message, 3 B"), "{}", ran.stderr);
     assert!(ran.stderr.contains("mailsync export"), "{}", ran.stderr);
     assert_eq!(machine.folders(), ["INBOX", "Sent"]);
     assert_eq!(fs::metadata(machine.home.join("key")).unwrap().permissions().mode() & 0o777, 0o600);
