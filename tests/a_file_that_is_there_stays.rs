@@ -89,7 +89,7 @@ fn what_comes_while_a_bundle_is_written_stays() {
     let watch = scene.put_back();
     let (dir, comes) = (scene.out.clone(), file.clone());
     watch.observe(move || {
-        let is_being_written = names(&dir).iter().any(|name| name.ends_with(".part"));
+        let is_being_written = names(&dir).iter().any(|name| name.starts_with(".mailsync-"));
         if is_being_written && !comes.exists() {
             fs::write(&comes, "mine").unwrap();
         }
