@@ -20,6 +20,7 @@ mod a_bundle_in_a_file_is_for_the_eyes_of_its_recipient;
 mod a_crash_around_a_job_never_runs_it_twice;
 mod a_crash_at_any_step_loses_nothing;
 mod a_delta_costs_what_it_holds;
+mod a_file_that_is_there_stays;
 mod a_first_day_gets_its_answers;
 mod a_job_that_failed_is_noticed;
 mod a_key_can_have_a_passphrase;
@@ -119,6 +120,7 @@ mod what_the_papers_show_works;
 mod what_was_allowed_by_mistake_comes_back;
 mod what_was_missing_comes_once;
 mod which_mails_is_told;
+mod whom_a_bundle_is_for_is_told;
 
 #[test]
 fn every_file_beside_this_one_is_a_module_of_it() {

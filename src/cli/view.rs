@@ -4,8 +4,8 @@ use mailsync::config::Config;
 use mailsync::error::{Error, ErrorKind};
 use mailsync::maildir::LayoutKind;
 use mailsync::model::Flag;
-use mailsync::replica::{ImportOutcome, Imported, Invited, Replica, ScanReport};
-use mailsync::text::{local_time, plural, printable};
+use mailsync::replica::{ImportOutcome, Imported, Invited, Replica, ScanReport, Status};
+use mailsync::text::{bytes, local_time, plural, printable};
 
 use super::context::Context;
 use super::failure::{Ending, Failure};
@@ -20,6 +20,17 @@ pub fn layout_word(config: &Config) -> &'static str {
         LayoutKind::MaildirPlusPlus => "maildir++",
         LayoutKind::Fs => "fs",
     }
+}
+
+/// What a replica holds.
+pub fn mail_words(status: &Status) -> String {
+    format!(
+        "{} in {}: {}, {}",
+        plural(status.totals.entries, "entry"),
+        plural(status.folders.len() as u64, "folder"),
+        plural(status.totals.messages, "message"),
+        bytes(status.totals.bytes)
+    )
 }
 
 /// What became of a flag: set or cleared.

@@ -41,6 +41,7 @@ mod succeeded;
 #[cfg(test)]
 pub(crate) mod testing;
 mod trash;
+mod unrecorded;
 
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;

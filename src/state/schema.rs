@@ -31,6 +31,8 @@ pub const VERSION: i64 = 3;
 /// last listed, and so are a directory's `device` and that of the one above it.
 /// `passed_over` has the files that were told to be no bundles, or are from strangers, each by the digest of what identifies
 /// it, and of who was known then.
+/// `unrecorded` has the files that an export was about to give their names and has not recorded, each by the digest of its size and
+/// beginning.
 /// `told_in_vain` is up to where bundles have told of what an incarnation has done that is passed over, since its replica was
 /// revoked, and `passed_entry` has the living messages among that which are not here.
 /// An `alarm` is what a guard has refused: over what imports take away (kind 0) or add (1). It has the `peer` whose bundle was
@@ -132,6 +134,7 @@ CREATE TABLE invitation (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE used_token (token BLOB PRIMARY KEY, used_by TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE passed_over (key INTEGER PRIMARY KEY, file BLOB NOT NULL UNIQUE) STRICT;
+CREATE TABLE unrecorded (key INTEGER PRIMARY KEY, file BLOB NOT NULL UNIQUE) STRICT;
 CREATE TABLE told_in_vain (incarnation INTEGER PRIMARY KEY, told INTEGER NOT NULL) STRICT;
 CREATE TABLE passed_entry (
     digest BLOB NOT NULL, birth TEXT NOT NULL, ordinal INTEGER NOT NULL, incarnation INTEGER NOT NULL,

@@ -14,9 +14,9 @@ use mailsync::maildir::LayoutKind;
 use mailsync::model::{Digest, JobState, StateDigest};
 use mailsync::process::{Ended, Finished, Launch, Launcher, Output};
 use mailsync::replica::{
-    Access, Care, Carrier, ClockAhead, DryRun, Errand, ExportOptions, Home, Hook, ImportOptions, Imported, InitOptions,
-    InviteOptions, JoinOptions, LeaveOptions, LeftBehind, MessageContents, RepairOptions, Replica, RestoreOptions,
-    RevokeOptions, ScanOptions, Secrecy, TrashFate, TrashKey, TrashSelection, UndoOptions, World,
+    Access, Care, Carrier, ClockAhead, DryRun, Errand, Existing, ExportOptions, Home, Hook, ImportOptions, Imported,
+    InitOptions, InviteOptions, JoinOptions, LeaveOptions, LeftBehind, MessageContents, RepairOptions, Replica,
+    RestoreOptions, RevokeOptions, ScanOptions, Secrecy, TrashFate, TrashKey, TrashSelection, UndoOptions, World,
 };
 
 use super::disk::Watch;
@@ -599,9 +599,13 @@ impl Scene {
     }
 
     /// Whether the command fails in this way when it is repeated since it had done all that was asked for: one that names
-    /// what it is to take back says so if nothing is left of that.
+    /// what it is to take back says so if nothing is left of that, and one that names a file if that was written and recorded.
     pub fn was_done_before(&self, said: &str) -> bool {
-        self.command == Command::Undo && said.contains("it has moved and flagged nothing since then")
+        match self.command {
+            Command::Undo => said.contains("it has moved and flagged nothing since then"),
+            Command::ExportToFile | Command::Invite => said.contains("there is a bundle that this replica has written"),
+            _ => false,
+        }
     }
 
     /// Lets time pass, so that what nobody needs any more is swept.
@@ -773,8 +777,8 @@ fn invite(name: &str) -> InviteOptions {
         contents: MessageContents::Included,
         level: 1,
         split: None,
-        // A file with a code is not replaced: nobody here can tell whether somebody has noted the code.
         secrecy: Some(Secrecy::Plain),
+        existing: Existing::Stays,
     }
 }
 

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use super::listing::open_if_there;
 use super::look::Found;
-use super::outcome::{Cut, ImportOptions, ImportOutcome, Imported};
+use super::outcome::{ImportOptions, ImportOutcome, Imported};
+use super::refusal::Origin;
 use crate::error::{ErrorKind, Result};
 use crate::replica::Replica;
 use crate::replica::safety::DryRun;
@@ -79,7 +80,7 @@ impl Replica {
                 // Another replica that the file was for may have consumed it by now.
                 let Some(file) = open_if_there(&*self.world.disk, &path)? else { continue };
                 let mut not_yet = Vec::new();
-                let result = self.import_opened(&file, &path, options, Cut::LeftForLater, |mut imported| {
+                let result = self.import_opened(&file, &path, options, Origin::Directory, |mut imported| {
                     let bundle = (imported.from.clone(), imported.number);
                     imported.fresh |= fresh.contains(&bundle);
                     if imported.fresh {

@@ -9,7 +9,7 @@ use super::gate::{Reception, Sender};
 use super::listing::{is_gone, open_if_there};
 use super::look::Found;
 use super::outcome::{ImportOptions, Imported};
-use super::refusal::reading;
+use super::refusal::unreadable;
 use crate::bundle::{self, Manifest, Part, ReplicaId, Stream};
 use crate::error::Result;
 use crate::replica::Replica;
@@ -86,7 +86,7 @@ impl Replica {
                 // Behind one that is encrypted for others, others may follow.
                 Err(error) if error.is_for_others() => continue,
                 Err(bundle::Error::Io(error)) if !is_gone(&error) => {
-                    return Err(reading(&bundle::Error::Io(error)).about(path.display()));
+                    return Err(unreadable(&error).about(path.display()));
                 }
                 Ok(None) | Err(_) => return Ok(None),
             };

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use super::coded::Coded;
 use super::gate::Sender;
 use super::listing::{There, bundles_in, is_gone, what_is_there};
-use super::outcome::{Cut, Imported};
-use super::refusal::{Fault, Refusal, reading};
+use super::outcome::Imported;
+use super::refusal::{Fault, Origin, Refusal, unreadable};
 use super::strangers::{Strange, mark, stays_foreign, strange_mark};
 use crate::bundle::{self, Behind, Cover, Manifest, ReplicaId, each_cover};
 use crate::error::{Error, Result};
@@ -196,7 +196,7 @@ impl Replica {
                     found.settled.push(foreign);
                 }
                 found.unreadable += 1;
-                each(Imported::unreadable(&path, &error, Cut::LeftForLater));
+                each(Imported::unreadable(&path, &error, Origin::Directory));
             }
             Look { told: Some(mut imported), .. } => {
                 found.unreadable += 1;
@@ -232,7 +232,7 @@ impl Replica {
         let now = self.wall_clock();
         let (mark, quiet) = match strange_mark(file, known, now) {
             Err(error) if is_gone(&error) => return Ok(None),
-            mark => mark.map_err(|error| reading(&bundle::Error::Io(error)))?,
+            mark => mark.map_err(|error| unreadable(&error))?,
         };
         if self.state.was_passed_over(&Strange::Elsewhere.settled(&mark))? {
             return Ok(Some(Look { strange: true, ..Look::default() }));
@@ -261,7 +261,7 @@ impl Replica {
         };
         match look {
             Some(look) if look.bundles == 0 && stays_foreign(file, look.wrong.as_ref(), look.made_so)? => {
-                let foreign = mark(file).map_err(|error| reading(&bundle::Error::Io(error)))?;
+                let foreign = mark(file).map_err(|error| unreadable(&error))?;
                 Ok(Some(Look { foreign: Some(foreign), ..look }))
             }
             look => Ok(look),
@@ -295,7 +295,7 @@ impl Replica {
         here?;
         match result {
             Err(bundle::Error::Io(error)) if is_gone(&error) => return Ok(None),
-            Err(error @ bundle::Error::Io(_)) => return Err(reading(&error)),
+            Err(bundle::Error::Io(error)) => return Err(unreadable(&error)),
             // Only its header was read: it is for others, and so may be what follows it.
             Err(error) if error.is_for_others() => {
                 look.strange = true;

@@ -46,5 +46,6 @@ pub(super) use landing::Landing;
 pub use listing::is_called_a_bundle;
 pub use lying::Lying;
 pub use outcome::{Changes, ImportOptions, ImportOutcome, Imported};
-pub use refusal::Refusal;
 pub(super) use refusal::{APART, ahead_of_clock, no_clock};
+pub use refusal::{Origin, Refusal};
+pub(super) use strangers::mark_of_contents;

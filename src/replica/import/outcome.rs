@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::refusal::{Refusal, reading};
+use super::refusal::{Origin, Refusal, reading};
 use crate::bundle::{self, Label, Manifest, limits};
 use crate::error::{Error, ErrorKind};
 use crate::replica::safety::{ClockAhead, DryRun, MassAdd, MassDelete};
@@ -135,8 +135,8 @@ impl Imported {
     }
 
     /// A bundle that is encrypted for others.
-    pub(super) fn sealed(error: &bundle::Error) -> Self {
-        Self { outcome: Cut::Rejected.outcome(error), ..Self::unknown(None) }
+    pub(super) fn sealed(error: &bundle::Error, origin: Origin) -> Self {
+        Self { outcome: origin.outcome(error), ..Self::unknown(None) }
     }
 
     /// A bundle from this peer about which nothing more is known yet.
@@ -170,31 +170,23 @@ impl Imported {
     }
 
     /// A file that can't be read as a bundle.
-    pub(super) fn unreadable(file: &Path, error: &bundle::Error, cut: Cut) -> Self {
-        let mut imported = Self { outcome: cut.outcome(error), ..Self::unknown(Some(file)) };
+    pub(super) fn unreadable(file: &Path, error: &bundle::Error, origin: Origin) -> Self {
+        let mut imported = Self { outcome: origin.outcome(error), ..Self::unknown(Some(file)) };
         imported.outcome.about(file.display());
         imported
     }
 }
 
-/// The meaning of a bundle that ends early.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cut {
-    /// It is not accepted.
-    Rejected,
-    /// It may still be being copied.
-    LeftForLater,
-}
-
-impl Cut {
+impl Origin {
+    /// What becomes of a bundle in which this is wrong.
     pub(super) fn outcome(self, error: &bundle::Error) -> ImportOutcome {
         match (self, error) {
-            (Self::LeftForLater, bundle::Error::Truncated | bundle::Error::Empty) => ImportOutcome::Incomplete(
+            (Self::Directory, bundle::Error::Truncated | bundle::Error::Empty) => ImportOutcome::Incomplete(
                 Error::new(ErrorKind::NotYet, "this bundle ends early, so it was left for later")
                     .advise("import again when it is copied to its end; if nothing copies it any more, copy it again"),
             ),
-            (_, error) if error.is_for_others() => ImportOutcome::ForSomeoneElse(reading(error)),
-            _ => ImportOutcome::Rejected(reading(error)),
+            (_, error) if error.is_for_others() => ImportOutcome::ForSomeoneElse(reading(error, self)),
+            _ => ImportOutcome::Rejected(reading(error, self)),
         }
     }
 }
