@@ -423,7 +423,7 @@ pub struct Doctor {
     /// Tell what would be done, and change nothing
     #[arg(long, short = 'n', requires = "scans")]
     pub dry_run: bool,
-    /// Tell of every single thing that a repair mends
+    /// Tell of every single thing that a repair mends, and of each message that was changed
     #[arg(long, short)]
     pub verbose: bool,
     /// Let it find that much was removed

@@ -329,10 +329,12 @@ fn peer_lines(replica: &Replica, status: &PeerStatus, spool: Option<&Lying>, is_
         ("sent", peer.last_sent.map_or_else(never, |at| bundle(peer.sent_number, at) + &size)),
         ("acknowledged", acknowledged),
         ("heard", heard.unwrap_or_else(never)),
-        ("lacks", lacks_words(status)),
+        // Whoever is shut out gets nothing, and is asked for nothing.
+        ("lacks", if is_revoked { String::from("-") } else { lacks_words(status) }),
     ];
-    lines.extend(status.waits.map(|waits| ("waits", waiting_bundle_words(&peer.name, waits))));
-    lines.extend((status.asks > 0).then(|| ("asked for", asked_words(status))));
+    let waits = status.waits.filter(|_| !is_revoked);
+    lines.extend(waits.map(|waits| ("waits", waiting_bundle_words(&peer.name, waits))));
+    lines.extend((status.asks > 0 && !is_revoked).then(|| ("asked for", asked_words(status))));
     if let Some(lying) = spool {
         lines.extend(lying.problem.iter().map(|problem| ("waits", problem.to_string())));
         lines.extend((lying.files > 0).then(|| ("waits", lying_words(lying))));

@@ -83,6 +83,13 @@ pub fn complain_of(report: &ScanReport) -> Ending {
     Err(Failure::Said(ErrorKind::Failed))
 }
 
+/// How a command ends with what its scan could not look at. A dry run of what would be refused has told all of it, and ends as
+/// the command itself would.
+pub fn ended(report: &ScanReport) -> Ending {
+    let problems = complain_of(report);
+    report.refused.clone().map_or(problems, |error| Err(error.into()))
+}
+
 /// Tells the outcome of a bundle's import.
 pub fn tell(context: &Context, imported: &Imported, dry: bool) {
     let from = printable(imported.from.as_deref().unwrap_or("an unknown sender"));
@@ -99,8 +106,13 @@ pub fn tell(context: &Context, imported: &Imported, dry: bool) {
         | ImportOutcome::Incomplete(error) => {
             Output::complain(error);
         }
+        ImportOutcome::Refused(_) if dry => {
+            context
+                .out
+                .say(format_args!("bundle {number} from {from} is refused, and would bring: {}", imported.changes));
+        }
         // The command ends with this error, and tells it then.
-        ImportOutcome::RolledBack(_) => {}
+        ImportOutcome::RolledBack(_) | ImportOutcome::Refused(_) => {}
     }
 }
 

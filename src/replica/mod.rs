@@ -74,6 +74,7 @@ pub use import::{
 pub use init::InitOptions;
 pub use jobs::{JobReportBody, JobResult, JobRun, JobStanding};
 pub use join::{JoinOptions, Joined};
+pub use keep::Kept;
 pub use keys::Passphrase;
 pub use leave::{LeaveOptions, LeavePlan, Left as LeftBehind, Losing, TrashFate};
 pub use mail_root::Doubts;

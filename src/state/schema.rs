@@ -47,7 +47,7 @@ pub const VERSION: i64 = 3;
 /// are the stamp of the removal, where that is known. `restored` has the files in the trash whose messages were brought
 /// back.
 /// A `happening` is what became of an entry (0: it arrived, 1: it was moved or flagged, 2: it was removed, 3: the change does
-/// not hold beside another one) by the change
+/// not hold beside another one, by this `rule`) by the change
 /// with this stamp, and `occasion` where this was seen. It names folders and entries by what they are called: it
 /// outlives them.
 /// Who has used a token is a replica's id, or `withdrawn` or `expired`: then nobody has.
@@ -156,7 +156,8 @@ CREATE TABLE occasion (
 CREATE TABLE happening (
     key INTEGER PRIMARY KEY, occasion INTEGER NOT NULL,
     digest BLOB NOT NULL, birth TEXT NOT NULL, ordinal INTEGER NOT NULL,
-    incarnation INTEGER, clock INTEGER, what INTEGER NOT NULL, folder TEXT NOT NULL, from_folder TEXT, flags TEXT
+    incarnation INTEGER, clock INTEGER, what INTEGER NOT NULL, folder TEXT NOT NULL, from_folder TEXT, flags TEXT,
+    rule TEXT
 ) STRICT;
 CREATE INDEX happening_digest ON happening (digest);
 ";

@@ -747,6 +747,7 @@ impl Network {
                 ImportOutcome::NotYet(_) => self.tally.waited += 1,
                 ImportOutcome::Rejected(error)
                 | ImportOutcome::RolledBack(error)
+                | ImportOutcome::Refused(error)
                 | ImportOutcome::ForSomeoneElse(error)
                 | ImportOutcome::Incomplete(error) => {
                     return Err(fail(error));

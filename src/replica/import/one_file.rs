@@ -23,6 +23,14 @@ impl Replica {
         self.recording_refusals(&path.display().to_string(), options, each, import)
     }
 
+    /// The import of a directory ends with the first error, and the others are told, too.
+    pub(super) fn fail_in_the_end(&self, first: &mut Option<Error>, error: Error) {
+        match first {
+            Some(_) => self.complain(error),
+            None => *first = Some(error),
+        }
+    }
+
     pub(super) fn import_opened(
         &self,
         file: &File,

@@ -39,6 +39,9 @@ pub enum ImportOutcome {
     Rejected(Error),
     /// It shows that a state was put back to an earlier one. The command ends with this error.
     RolledBack(Error),
+    /// It is refused for safety until a person says that it is meant. The command ends with this error, or goes on with
+    /// what it has nothing to do with. Of a dry run, the changes are those that it would bring.
+    Refused(Error),
     /// It is not for this replica.
     ForSomeoneElse(Error),
     /// It ends early, in a directory where it may still be being copied.
@@ -51,6 +54,7 @@ impl ImportOutcome {
         if let Self::NotYet(error)
         | Self::Rejected(error)
         | Self::RolledBack(error)
+        | Self::Refused(error)
         | Self::ForSomeoneElse(error)
         | Self::Incomplete(error) = self
         {
@@ -65,9 +69,15 @@ impl ImportOutcome {
             Self::NotYet(error)
             | Self::Rejected(error)
             | Self::RolledBack(error)
+            | Self::Refused(error)
             | Self::ForSomeoneElse(error)
             | Self::Incomplete(error) => Some(error),
         }
+    }
+
+    /// Whether its error is also that of the import, and is told with that.
+    pub fn is_that_of_the_import(&self) -> bool {
+        matches!(self, Self::RolledBack(_) | Self::Refused(_))
     }
 }
 

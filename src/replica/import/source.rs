@@ -6,7 +6,7 @@ use std::path::Path;
 use super::outcome::{ImportOptions, ImportOutcome, Imported};
 use super::refusal::{Fault, Origin, reading};
 use crate::bundle::{self, Stream};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::replica::Replica;
 
 impl Replica {
@@ -62,6 +62,7 @@ impl Replica {
     ) -> Result<()> {
         loop {
             let mut imported = Imported::unknown(file);
+            let part = self.state.begin_part()?;
             let result = match stream.next_bundle() {
                 Ok(None) => return Ok(()),
                 Ok(Some(reader)) => self.import_bundle(reader, options, &mut imported),
@@ -75,7 +76,13 @@ impl Replica {
             imported.outcome = match result {
                 Ok(outcome) => outcome,
                 Err(Fault::Bundle(error)) => origin.outcome(&error),
-                Err(Fault::Here(error)) => return Err(error.at(self.mail_root()).about(about)),
+                Err(Fault::Here(error)) => {
+                    let error = error.at(self.mail_root()).about(about);
+                    if error.kind() == ErrorKind::Refused {
+                        each(Imported { outcome: ImportOutcome::Refused(error.clone()), ..imported });
+                    }
+                    return Err(error);
+                }
                 Err(Fault::RolledBack(error)) => {
                     let error = error.about(about);
                     each(Imported { outcome: ImportOutcome::RolledBack(error.clone()), ..imported });
@@ -83,6 +90,17 @@ impl Replica {
                 }
             };
             imported.outcome.about(about);
+            if let ImportOutcome::Refused(error) = &imported.outcome {
+                let error = error.clone();
+                each(imported);
+                // What it would bring was seen. What stands behind it comes to what is there without it.
+                drop(part);
+                if self.state.is_rehearsing() {
+                    self.raise_alarm()?;
+                }
+                return Err(error);
+            }
+            part.keep()?;
             each(imported);
             if !goes_on {
                 return Ok(());
