@@ -236,7 +236,7 @@ impl<'i> IncomingMessages<'i> {
                 to.push(Goal { path: self.replica.path(&at)?, mtime, like, entry: key, in_place: true });
                 continue;
             }
-            self.tx.contents_arrived(key)?;
+            self.tx.set_pending(key, &Pending::Deliver)?;
             match like {
                 Some(like) => {
                     to.push(Goal { path: self.replica.tmp_path(&at)?, mtime, like, entry: key, in_place: false });
@@ -366,7 +366,7 @@ impl<'i> IncomingMessages<'i> {
                 let source = match replica.find_contents(&row.id.digest, &replica.tmp_path(at)?) {
                     // A file here may have it, and can't be read: the message waits for that.
                     Err(error) if error.is_about_a_place() => {
-                        self.tx.contents_arrived(row.key)?;
+                        self.tx.set_pending(row.key, &Pending::Deliver)?;
                         continue;
                     }
                     source => source?,
@@ -376,7 +376,7 @@ impl<'i> IncomingMessages<'i> {
                     None => false,
                 };
                 if is_here {
-                    self.tx.contents_arrived(row.key)?;
+                    self.tx.set_pending(row.key, &Pending::Deliver)?;
                 } else {
                     self.measure(row.entry.size)?;
                     self.tx.set_place(row.key, None)?;
