@@ -277,7 +277,10 @@ impl<'i> Merge<'i> {
         self.changes.new += 1;
         let at = self.replica.place_for(self.tx, id, entry, SizeField::Told)?;
         let key = self.tx.insert_entry(id, entry, Some(&at))?;
-        self.replica.note_letterless(self.tx, key, entry, at.folder)?;
+        // A new entry has no record of that to be replaced.
+        if entry.flags_on().any(|flag| matches!(flag, Flag::Keyword(_))) {
+            self.replica.note_letterless(self.tx, key, entry, at.folder)?;
+        }
         self.count_arrival(key, entry)?;
         self.tx.await_contents(key);
         Ok(key)
