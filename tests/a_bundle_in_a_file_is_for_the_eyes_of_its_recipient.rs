@@ -82,7 +82,7 @@ fn what_goes_to_a_stream_is_as_it_is_unless_somebody_says_so() {
 
     let file = dir.path().join("b");
     let first = |args: &[&str]| {
-        let ran = desktop.ok(&[&["export", "-o", text(&file)], args].concat());
+        let ran = desktop.ok(&[&["export", "--force", "-o", text(&file)], args].concat());
         (fs::read(&file).unwrap()[..4].to_vec(), ran)
     };
     assert_eq!(first(&[]).0, AGE[..4]);
@@ -185,7 +185,7 @@ fn peaks(messages: u64) -> Vec<(&'static str, u64)> {
     let mut peaks = Vec::new();
     let mut run = |what, command: &mut Command| peaks.push((what, peak(command, |_| {})));
     run("in clear", &mut desktop.command(&["export", "--to", "laptop", "--plain", "-o", text(&file)]));
-    run("export", &mut desktop.command(&["export", "--to", "laptop", "-o", text(&file)]));
+    run("export", &mut desktop.command(&["export", "--to", "laptop", "--force", "-o", text(&file)]));
     run("rehearsal", &mut laptop.command(&["import", "--dry-run", text(&file)]));
     run("import", &mut laptop.command(&["import", text(&file)]));
     run("verify", &mut laptop.command(&["verify", text(&file)]));
@@ -304,7 +304,7 @@ fn an_encrypted_bundle_of_ones_own_goes_when_nobody_needs_it() {
         &["there is a file that is encrypted, and that this replica can't open"],
     );
     assert_eq!(fs::read(&strange).unwrap(), behind);
-    desktop.ok(&["export", "-o", text(&share.join(second))]);
+    desktop.ok(&["export", "--force", "-o", text(&share.join(second))]);
 }
 
 #[test]
@@ -361,7 +361,7 @@ fn nothing_is_encrypted_for_a_key_that_is_not_known() {
     fs::write(tablet.home.join("key"), key.to_openssh()).unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     fs::set_permissions(tablet.home.join("key"), mode).unwrap();
-    let ran = desktop.ok(&["invite", "tablet", "--key", &key.public_key().to_openssh(), "-o", text(&file)]);
+    let ran = desktop.ok(&["invite", "tablet", "--key", &key.public_key().to_openssh(), "--force", "-o", text(&file)]);
     assert!(ran.stderr.contains("; encrypted for tablet and this replica"), "{ran:?}");
     assert!(fs::read(&file).unwrap().starts_with(AGE));
     tablet.ok(&["join", text(&tablet.mail), text(&file)]);

@@ -430,10 +430,16 @@ fn who_has_no_bundle_of_a_machine_is_told_that_its_changes_are_taken_until_someb
         let ran = desktop.run(&[command, &["--by", &id, "--since", &theft]].concat());
         assert_eq!(ran.code, code, "{ran:?}");
         let words = "1 message there was removed by somebody unknown here, who may be it";
-        assert!(ran.stderr.contains(words) && ran.stderr.contains("`mailsync trash restore ID`"), "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains(words) && ran.stderr.contains("`mailsync trash restore --by ID`"),
+            "{}",
+            ran.stderr
+        );
     }
     let removed = String::from_utf8(desktop.ok(&["trash", "list"]).stdout).unwrap();
-    assert!(removed.contains("  unknown  "), "{removed}");
+    let shown = removed.lines().nth(1).unwrap().split_whitespace().nth(3).unwrap();
+    let of_that_one = desktop.ok(&["trash", "list", "--by", shown]).text().to_owned();
+    assert!(shown.len() == 8 && of_that_one == removed, "{of_that_one}: {removed}");
     complains(&desktop.run(&["undo", "--by", &id, "--since", &theft]), 1, &["whose it is"]);
     // Once the server has said it, what comes is told apart.
     server.ok(&["peer", "revoke", "laptop", "--since", &theft]);

@@ -44,7 +44,7 @@ fn stolen(machine: &Machine, dir: &Path) -> Machine {
 }
 
 fn export(from: &Machine, to: &str, file: &Path, more: &[&str]) {
-    from.ok(&[&["export", "--to", to, "-o", text(file)], more].concat());
+    from.ok(&[&["export", "--to", to, "--force", "-o", text(file)], more].concat());
 }
 
 fn import(to: &Machine, file: &Path) -> Ran {

@@ -109,11 +109,12 @@ impl Hurt {
         let mut repaired = [&self.victim, &self.good].map(|machine| {
             machine.ok(&["peer", "remove", "evil"]);
             let left = machine.left();
-            let dry = machine.ok(&["doctor", "--repair", "--dry-run", "--json"]).json();
+            let mut dry = machine.ok(&["doctor", "--repair", "--dry-run", "--json", "--verbose"]).json();
             assert_eq!(machine.left(), left, "a dry run changes nothing");
             let ran = machine.ok(&["doctor", "--repair", "--json", "--verbose"]);
             let mut done = ran.json();
-            let items = done.as_object_mut().unwrap().remove("items").unwrap();
+            let [items, would] = [&mut done, &mut dry].map(|one| one.as_object_mut().unwrap().remove("items").unwrap());
+            assert_eq!(items, would, "{}", machine.name);
             assert_eq!(
                 items.as_array().unwrap().is_empty(),
                 done["scan"]["sizes"] != 0 || is_nothing(&done),

@@ -131,7 +131,7 @@ fn both_end_with_what_the_rules_say() {
     make_peers(&desktop, &laptop);
     let bundle = dir.path().join("bundle.zst");
     let exchange = |from: &Machine, to: &Machine| {
-        from.ok(&["export", "-o", text(&bundle)]);
+        from.ok(&["export", "--force", "-o", text(&bundle)]);
         to.ok(&["import", text(&bundle)]);
     };
     let base = desktop.mailbox();

@@ -38,7 +38,7 @@ fn init_prints_the_key_and_says_what_comes_next() {
     assert_eq!(ran.text().trim_end(), machine.key());
     assert!(machine.key().starts_with("ssh-ed25519 "));
     assert!(ran.stderr.contains(&format!("mailsync peer add desktop --key '{}'", machine.key())), "{}", ran.stderr);
-    assert!(ran.stderr.contains("1 message in 2 folders (maildir++ layout)"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("(maildir++), with 1 entry in 2 folders: 1 message, 3 B"), "{}", ran.stderr);
     assert!(ran.stderr.contains("mailsync export"), "{}", ran.stderr);
     assert_eq!(machine.folders(), ["INBOX", "Sent"]);
     assert_eq!(fs::metadata(machine.home.join("key")).unwrap().permissions().mode() & 0o777, 0o600);
@@ -136,8 +136,9 @@ fn export_writes_to_a_file_to_a_directory_and_to_standard_output() {
     );
     desktop.ok(&["export", "-o", out.to_str().unwrap()]);
     assert_eq!(names(&out), ["desktop-laptop-2.zst.age", "some name.zst"]);
-    // An older bundle of the same name is replaced.
-    desktop.ok(&["export", "-o", file.to_str().unwrap()]);
+    // An older bundle of the same name stays, unless it is given up.
+    desktop.fails(&["export", "-o", file.to_str().unwrap()], 6);
+    desktop.ok(&["export", "--force", "-o", file.to_str().unwrap()]);
     assert_eq!(names(&out), ["desktop-laptop-2.zst.age", "some name.zst"]);
     let stdout = desktop.ok(&["export"]).stdout;
     assert_eq!(stdout[..4], [0x28, 0xb5, 0x2f, 0xfd]);
@@ -189,7 +190,8 @@ fn export_to_a_pipe_or_through_a_link_replaces_neither() {
     let (file, link) = (dir.path().join("file.zst"), dir.path().join("link.zst"));
     desktop.ok(&["export", "-o", file.to_str().unwrap()]);
     std::os::unix::fs::symlink(&file, &link).unwrap();
-    desktop.ok(&["export", "-o", link.to_str().unwrap()]);
+    desktop.fails(&["export", "-o", link.to_str().unwrap()], 6);
+    desktop.ok(&["export", "--force", "-o", link.to_str().unwrap()]);
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     laptop.ok(&["import", file.to_str().unwrap()]);
     assert_eq!(laptop.mailbox(), desktop.mailbox());
@@ -853,7 +855,7 @@ fn mail_that_one_side_has_lost_stays_on_the_other_whoever_speaks_first() {
 }
 
 #[test]
-fn a_bundle_takes_the_place_of_an_earlier_bundle_and_of_nothing_else() {
+fn a_bundle_goes_neither_among_the_mail_nor_in_the_place_of_a_file() {
     let dir = scratch();
     let (desktop, _) = pair(dir.path());
     let message = desktop.put("INBOX", "cur/1:2,", "mail", 1);
@@ -867,9 +869,9 @@ fn a_bundle_takes_the_place_of_an_earlier_bundle_and_of_nothing_else() {
     let said = desktop.fails(&["export", "-o", &format!("{}/none/", dir.path().display())], 1);
     assert!(said.contains("no such directory"), "{said}");
     let bundle = dir.path().join("b.zst");
-    for _ in 0..2 {
-        desktop.ok(&["export", "-o", bundle.to_str().unwrap()]);
-    }
+    desktop.ok(&["export", "-o", bundle.to_str().unwrap()]);
+    let said = desktop.fails(&["export", "-o", bundle.to_str().unwrap()], 6);
+    assert!(said.contains("there is a bundle that this replica has written, number 1, already"), "{said}");
     assert!(desktop.ok(&["export", "-o", "-"]).stdout.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]));
 }
 

@@ -9,7 +9,7 @@ use std::process::Stdio;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::machine::{Machine, complains, exchange, make_peers, message, pair};
-use crate::support::programs::heeding_signals;
+use crate::support::programs::{heeding_signals, run};
 use crate::support::terminal::at_a_terminal;
 use crate::support::watching::until;
 use crate::support::{scratch, text};
@@ -34,6 +34,61 @@ fn what_comes_instead_of_a_bundle_is_called_by_its_name() {
         let said = String::from_utf8_lossy(&ran.stdout).replace('\n', " ");
         assert!(said.contains("standard input is a terminal") && said.contains("mailsync export"), "{said}");
     }
+}
+
+#[test]
+fn a_file_that_is_no_bundle_is_called_by_what_it_is_on_lines_that_fit() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.deliver("one");
+    let whole = desktop.ok(&["export"]).stdout;
+    let stranger = Machine::replica(dir.path(), "stranger");
+    stranger.ok(&["peer", "add", "other", "--key", &desktop.key()]);
+    let other = dir.path().join("other.zst.age");
+    stranger.ok(&["export", "-o", text(&other)]);
+    let photo = [&b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01"[..], &[0x90; 3000]].concat();
+    let noise = [0xfe; 3000];
+    let packed = zstd::encode_all(&b"a log, and no archive"[..], 1).unwrap();
+    let new = Machine::new(dir.path(), "new");
+    for (name, bytes, what, advice) in [
+        ("photo.jpg", &photo[..], "not a bundle: it seems to be a JPEG picture", "a file that `mailsync export`"),
+        ("noise.dat", &noise[..], "not a bundle;", "a file that `mailsync export`"),
+        ("note.txt", "Dear all,\nhello\n".as_bytes(), "a text, which begins with \"Dear all,\"", "`mailsync export`"),
+        ("key.pub", laptop.key().as_bytes(), "a public key, which `mailsync peer add NAME", "`mailsync export`"),
+        ("backup.tgz", b"\x1f\x8b\x08\0\0", "a file that gzip has compressed", "`mailsync export`"),
+        ("log.zst", &packed, "zstd has compressed", ""),
+        ("empty.zst", b"", "the file is empty", "copy it again"),
+        ("cut.zst", &whole[..whole.len() / 2], "the bundle is cut off", "copy it again, whole"),
+    ] {
+        let file = dir.path().join(name);
+        fs::write(&file, bytes).unwrap();
+        for args in [&["import", name][..], &["inspect", name], &["verify", name], &["join", text(&new.mail), name]] {
+            let machine = if args[0] == "join" { &new } else { &laptop };
+            let mut command = machine.command(args);
+            let ran = run(command.current_dir(dir.path()));
+            if name == "log.zst" {
+                assert_eq!(ran.code, 4, "{ran:?}");
+            } else {
+                complains(&ran, 4, &[name, what, advice]);
+            }
+            for odd in ["\\x", "begins with \"\\u", "banner", "ssh", "~/.bashrc", "the program that"] {
+                assert!(!ran.stderr.contains(odd), "{odd}: {}", ran.stderr);
+            }
+            let longest = ran.stderr.split_inclusive('`').flat_map(|part| part.split(' ')).map(str::len).max();
+            assert!(longest.is_some_and(|longest| longest <= 80), "{}", ran.stderr);
+        }
+        let typed =
+            format!("stty cols 80; cd {}; NO_COLOR=1 {}", text(dir.path()), laptop.line(&format!("import {name}")));
+        if let Some(ran) = at_a_terminal(&typed, &[]) {
+            let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+            assert!(!said.is_empty() && said.lines().all(|line| line.chars().count() <= 80), "{said}");
+        }
+        assert!(!new.home.exists() && file.exists());
+    }
+    complains(&laptop.run(&["import", text(&other)]), 4, &["encrypted for others"]);
+    // What comes by a pipe has other causes.
+    laptop.refuses(&["import"], b"\xff\xd8\xff\xe0", 4, &["what came begins with", "~/.bashrc"]);
+    laptop.refuses(&["import"], &whole[..whole.len() / 2], 4, &["cut off", "the connection broke", "run this again"]);
 }
 
 #[test]
@@ -305,7 +360,10 @@ fn a_command_of_another_program_is_answered_with_the_one_that_is_meant() {
         ("clone", "mailsync join"),
     ] {
         let ran = machine.run(&[verb]);
-        assert!(ran.code == 2 && ran.stderr.contains("tip: ") && ran.stderr.contains(meant), "{ran:?}");
+        assert!(
+            ran.code == 2 && ran.stderr.starts_with("mailsync: there is no command") && ran.stderr.contains(meant),
+            "{ran:?}"
+        );
         let told = machine.run(&[verb, "--json"]).json();
         assert!(told["error"]["message"].as_str().unwrap().contains(verb), "{told}");
     }

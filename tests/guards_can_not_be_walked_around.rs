@@ -62,7 +62,7 @@ fn next_bundle(machine: &Machine) -> Vec<u8> {
 fn is_taken_only_if_meant(machine: &Machine, bundles: &[u8], option: &str, words: &[&str]) {
     let words: Vec<&str> = words.iter().copied().chain([option, "mailsync import", "mailsync update"]).collect();
     machine.refuses(&["import"], bundles, 6, &words);
-    machine.refuses(&["import", "--dry-run"], bundles, 6, &words);
+    machine.refuses(&["--quiet", "import", "--dry-run"], bundles, 6, &words);
     let ran = machine.run_with(&["import", option], bundles);
     assert_eq!(ran.code, 0, "{ran:?}");
 }
@@ -98,7 +98,9 @@ fn a_file_that_is_refused_or_not_there_keeps_nothing_from_those_named_behind_it(
     // What was refused is still counted, and can be allowed.
     let ran = laptop.run(&["import", refused, good, "--json"]);
     assert_eq!(ran.code, 6, "{}", ran.stderr);
-    assert_eq!(ran.json()["bundles"].as_array().unwrap().len(), 1, "{}", ran.text());
+    let outcomes: Vec<Value> =
+        ran.json()["bundles"].as_array().unwrap().iter().map(|one| one["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["refused", "nothing-new"], "{}", ran.text());
     laptop.ok(&["import", refused, good, "--allow-mass-delete"]);
     assert_eq!(laptop.mailbox().len(), 1);
 }
@@ -448,7 +450,7 @@ fn a_quarter_of_all_mail_does_not_go_from_many_folders_unseen() {
         }
     }
     let words = ["102 of all 400 messages", "mailsync scan --allow-mass-delete"];
-    for args in [&["scan"][..], &["scan", "--dry-run"], &["export"]] {
+    for args in [&["scan"][..], &["--quiet", "scan", "--dry-run"], &["export"]] {
         desktop.refuses(args, &[], 6, &words);
     }
     desktop.ok(&["scan", "--allow-mass-delete"]);
@@ -526,7 +528,7 @@ fn what_vanished_here_is_not_confirmed_by_who_allows_what_others_removed() {
     let bundle = next_bundle(&desktop);
     fs::remove_dir_all(laptop.dir("Mine")).unwrap();
     let here = ["120 of the 120 messages in Mine", "mailsync restore Mine", "mailsync scan --allow-mass-delete"];
-    for args in [&["import", "--allow-mass-delete"][..], &["import", "--allow-mass-delete", "--dry-run"]] {
+    for args in [&["import", "--allow-mass-delete"][..], &["-q", "import", "--allow-mass-delete", "--dry-run"]] {
         laptop.refuses(args, &bundle, 6, &here);
     }
     laptop.refuses(&["update", "--allow-mass-delete"], &[], 6, &here);

@@ -260,7 +260,12 @@ fn a_name_that_stands_for_nothing_is_refused() {
     let ran = desktop.run(&["--quiet", "restore", "Work", &digest("Work-1")]);
     let lines: Vec<&str> = ran.stderr.lines().collect();
     assert_eq!((ran.code, lines.len()), (1, 2), "{ran:?}");
-    assert!(lines[0].contains("restoring Work: nothing of it has vanished; `mailsync trash list`"), "{ran:?}");
+    let told = [
+        "restoring Work: nothing of it has vanished; ",
+        "`mailsync log --removed --folder Work`",
+        "`mailsync trash list --folder Work`",
+    ];
+    assert!(told.iter().all(|words| lines[0].contains(words)), "{ran:?}");
     assert!(lines[1].contains(&format!("{}: it has not vanished, and is in Work; ", digest("Work-1"))), "{ran:?}");
     let ran = desktop.ok(&["restore", "--all"]);
     assert!(ran.stderr.contains("nothing of that has vanished"), "{ran:?}");

@@ -215,13 +215,18 @@ fn a_bundle_replaces_nothing_but_a_bundle_of_mailsync() {
         }
         assert_eq!(fs::read(&file).unwrap(), contents);
     }
-    // A bundle is replaced, one that was cut off as well, and what holds nothing.
+    // What holds nothing is replaced, and a bundle isn't, nor what is left of one.
     desktop.put("INBOX", "cur/large:2,", "x".repeat(100_000), 1);
     fs::write(&file, b"").unwrap();
     desktop.ok(&["export", "--plain", "--to", "laptop", "-o", text(&file)]);
     let whole = fs::read(&file).unwrap();
-    fs::write(&file, &whole[..whole.len() - 1]).unwrap();
-    desktop.ok(&["export", "--to", "laptop", "-o", text(&file)]);
+    let export = ["export", "--to", "laptop", "-o", text(&file)];
+    for contents in [&whole[..], &whole[..whole.len() - 1]] {
+        fs::write(&file, contents).unwrap();
+        desktop.refuses(&export, b"", 6, &["a bundle that this replica has written, number 1, already", "--force"]);
+        assert_eq!(fs::read(&file).unwrap(), contents);
+    }
+    desktop.ok(&[&export[..], &["--force"]].concat());
     laptop.ok(&["import", text(&file)]);
     assert_eq!(laptop.mailbox(), desktop.mailbox());
 }
@@ -251,7 +256,7 @@ fn a_bundle_goes_nowhere_that_somebody_else_has_prepared() {
     assert_eq!(fs::read(&precious).unwrap(), bundle);
     // One's own link is followed.
     lchown(&link, Some(0), Some(0)).unwrap();
-    desktop.ok(&["export", "--to", "laptop", "-o", text(&link)]);
+    desktop.ok(&["export", "--to", "laptop", "--force", "-o", text(&link)]);
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     assert_ne!(fs::read(&precious).unwrap(), bundle);
 }

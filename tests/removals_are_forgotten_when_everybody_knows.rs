@@ -266,7 +266,7 @@ fn a_peer_older_than_what_was_forgotten_gets_a_full_bundle() {
         "what was removed there is in the trash here"
     );
     pass(&laptop, &desktop);
-    let ran = desktop.ok(&["export", "-o", file.to_str().unwrap()]);
+    let ran = desktop.ok(&["export", "--force", "-o", file.to_str().unwrap()]);
     assert!(!ran.stderr.contains("full bundle"), "{}", ran.stderr);
     let inside = desktop.ok(&["inspect", "--json", file.to_str().unwrap()]).json();
     assert_eq!(inside["bundles"][0]["full"], false, "{inside}");

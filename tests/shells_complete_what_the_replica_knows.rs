@@ -56,6 +56,11 @@ fn a_shell_is_offered_peers_folders_jobs_and_the_numbers_in_the_trash() {
     let dir = scratch();
     let laptop = laptop(dir.path());
     let job = laptop.ok(&["jobs", "list", "--json"]).json()["jobs"][0]["id"].as_str().unwrap().to_owned();
+    // A folder that was removed can be asked about.
+    laptop.put("Letters", "cur/one:2,S", "Subject: one\n\n", 1_600_000_000);
+    laptop.ok(&["scan"]);
+    fs::remove_dir_all(laptop.dir("Letters")).unwrap();
+    laptop.ok(&["scan"]);
     let cases: &[(&[&str], &[&str])] = &[
         (&["update", ""], &["desktop", "tablet"]),
         (&["update", "d"], &["desktop"]),
@@ -64,8 +69,14 @@ fn a_shell_is_offered_peers_folders_jobs_and_the_numbers_in_the_trash() {
         (&["peer", "revoke", "t"], &["tablet"]),
         (&["undo", "--by", "d"], &["desktop"]),
         (&["scan", ""], &["INBOX", "Lists/bees"]),
-        (&["log", "--folder", "L"], &["Lists/bees"]),
+        (&["log", "--folder", "L"], &["Letters", "Lists/bees"]),
         (&["restore", "Li"], &["Lists/bees"]),
+        (&["restore", "Le"], &["Letters"]),
+        (&["restore", "1"], &["1"]),
+        (&["trash", "restore", "--folder", "Le"], &["Letters"]),
+        (&["log", "--folder", "Le"], &["Letters"]),
+        (&["undo", "--folder", "Le"], &["Letters"]),
+        (&["scan", "Le"], &[]),
         (&["jobs", "show", &job[..4]], &[&job]),
         (&["jobs", "cancel", "x"], &[]),
         (&["trash", "show", ""], &["2", "1"]),

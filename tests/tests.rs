@@ -20,6 +20,7 @@ mod a_bundle_in_a_file_is_for_the_eyes_of_its_recipient;
 mod a_crash_around_a_job_never_runs_it_twice;
 mod a_crash_at_any_step_loses_nothing;
 mod a_delta_costs_what_it_holds;
+mod a_file_that_is_there_stays;
 mod a_first_day_gets_its_answers;
 mod a_job_that_failed_is_noticed;
 mod a_key_can_have_a_passphrase;
@@ -30,6 +31,7 @@ mod a_message_too_large_for_a_file_is_left_out;
 mod a_network_of_replicas_on_disk_converges;
 mod a_new_key_takes_the_place_of_the_old_one;
 mod a_new_machine_joins_by_invitation;
+mod a_refusal_can_be_looked_at;
 mod a_replica_becomes_none_and_the_mail_stays;
 mod a_replica_moves_and_loses_nothing;
 mod a_replica_that_has_taken_bad_things_in_is_repaired;
@@ -96,6 +98,7 @@ mod times_that_are_set_back_hide_nothing;
 mod units_run_what_the_program_has;
 mod update_calls_the_peers;
 mod watch_does_it_by_itself;
+mod what_a_directory_says_of_a_theft_counts_in_any_order;
 mod what_a_directory_says_of_its_files_is_true;
 mod what_a_folder_cannot_take_waits;
 mod what_a_liar_has_told_is_taken_back;
@@ -114,8 +117,10 @@ mod what_somebody_did_is_told_and_taken_back;
 mod what_synchronisers_write_is_no_part_of_a_message;
 mod what_the_far_side_says_is_marked;
 mod what_the_papers_show_works;
+mod what_was_allowed_by_mistake_comes_back;
 mod what_was_missing_comes_once;
 mod which_mails_is_told;
+mod whom_a_bundle_is_for_is_told;
 
 #[test]
 fn every_file_beside_this_one_is_a_module_of_it() {

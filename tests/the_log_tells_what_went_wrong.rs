@@ -171,14 +171,23 @@ fn of_changes_that_can_not_both_hold_the_lost_one_is_told_and_can_be_got_back() 
     let dry = desktop.ok(&["import", "-n", "--list", text(&bundle)]).stdout;
     let imported = desktop.ok(&["import", "-v", "--list", text(&bundle)]);
     assert_eq!(String::from_utf8(dry).unwrap(), imported.text());
-    let note = "note: bundle 2 from laptop: 3 changes don't hold";
+    let note = "note: bundle 2 from laptop: 3 changes don't hold, as the same messages were changed here and elsewhere: 1 since a \
+                later change of the same counts, 1 since a move counts more than a removal that had not seen it, 1 since a removal \
+                counts more than flags";
     assert!(imported.stderr.contains(note) && imported.stderr.contains("log --overruled"), "{}", imported.stderr);
     let lost: Vec<&str> = imported.stderr.lines().filter(|line| line.starts_with("mailsync: C ")).collect();
     assert_eq!(lost.len(), 3, "{}", imported.stderr);
-    for words in ["C Spam (not Work)  -  -  moved twice", "C INBOX  ", "C Kept (not removed)  -  -  removed there"] {
+    for words in [
+        "C Spam (not Work: changed later)  -  -  moved twice",
+        "C INBOX  ",
+        "C Kept (not removed: moved)  -  -  removed there",
+    ] {
         assert!(lost.iter().any(|line| line.contains(words)), "{words} is not in {lost:?}");
     }
-    assert!(lost.iter().any(|line| line.contains("C INBOX  ") && line.ends_with("starred  (not +F)")), "{lost:?}");
+    assert!(
+        lost.iter().any(|line| line.contains("C INBOX  ") && line.ends_with("starred  (not +F: removed)")),
+        "{lost:?}"
+    );
     // By folder, what happened is counted, and not what didn't.
     assert!(imported.stderr.contains("  Spam: 1 moved here\n"), "{}", imported.stderr);
     assert!(!imported.stderr.contains("Kept: "), "{}", imported.stderr);
@@ -186,9 +195,10 @@ fn of_changes_that_can_not_both_hold_the_lost_one_is_told_and_can_be_got_back() 
     let told = desktop.ok(&["log", "--overruled"]).text().to_owned();
     assert_eq!(told.lines().count(), 3, "{told}");
     for words in [
-        "in Spam; what doesn't hold beside another change: moved to Work by desktop at ",
-        "in INBOX; what doesn't hold beside another change: flagged +F by desktop at ",
-        "in Kept; what doesn't hold beside another change: removed by laptop at ",
+        "in Spam; what doesn't hold, as a later change of the same counts: moved to Work by desktop at ",
+        "in INBOX; what doesn't hold, as a removal counts more than flags, and than a move that came before the one it had seen: \
+         flagged +F by desktop at ",
+        "in Kept; what doesn't hold, as a move counts more than a removal that had not seen it: removed by laptop at ",
         "(bundle 2 from laptop)",
     ] {
         assert!(told.contains(words), "{words} is not in {told}");
@@ -198,7 +208,7 @@ fn of_changes_that_can_not_both_hold_the_lost_one_is_told_and_can_be_got_back() 
     let changes = document["changes"].as_array().unwrap();
     let newest = changes.last().unwrap();
     assert_eq!((&newest["what"], &newest["by"]), (&json!("overruled"), &json!("desktop")));
-    assert_eq!(newest["overruled"], json!({ "what": "moved", "to_folder": "Work" }));
+    assert_eq!(newest["overruled"], json!({ "what": "moved", "to_folder": "Work", "rule": "later" }));
     // The same bundle once more tells nothing more, and neither does the answer.
     desktop.ok(&["import", text(&bundle)]);
     assert_eq!(desktop.ok(&["log", "--overruled"]).text(), told);
@@ -207,7 +217,7 @@ fn of_changes_that_can_not_both_hold_the_lost_one_is_told_and_can_be_got_back() 
     // The laptop is told why what it has removed comes back. Of what the desktop had lost it hears nothing.
     let there = laptop.ok(&["log", "--overruled"]).text().to_owned();
     assert_eq!(there.lines().count(), 1, "{there}");
-    assert!(there.contains("in Kept; what doesn't hold beside another change: removed by laptop"), "{there}");
+    assert!(there.contains("had not seen it: removed by laptop"), "{there}");
 
     // What laptop did instead is taken back, and so is what it had removed.
     desktop.ok(&["undo", "--by", "laptop", "--since", "1h", "--folder", "Spam"]);
@@ -216,6 +226,86 @@ fn of_changes_that_can_not_both_hold_the_lost_one_is_told_and_can_be_got_back() 
     assert!(desktop.has("starred"));
     exchange(&desktop, &laptop);
     assert!(laptop.file_of("moved twice").unwrap().starts_with(laptop.dir("Work")));
+}
+
+#[test]
+fn where_bundles_cross_both_sides_tell_the_same_change_that_does_not_hold() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.put("INBOX", "cur/twice:2,S", message("moved twice"), 1_600_000_000);
+    exchange(&desktop, &laptop);
+    let empty = desktop.ok(&["log", "--overruled"]);
+    assert!(
+        empty.stderr.contains("no change was overruled that fits this") && empty.text().is_empty(),
+        "{}",
+        empty.stderr
+    );
+    desktop.move_to("moved twice", "Work");
+    desktop.ok(&["scan"]);
+    rest();
+    laptop.move_to("moved twice", "Spam");
+    let bundles = [&laptop, &desktop].map(|machine| machine.ok(&["export"]).stdout);
+    for (machine, bundle) in [&desktop, &laptop].into_iter().zip(&bundles) {
+        let ran = machine.run_with(&["import"], bundle);
+        let note = "1 change doesn't hold, as the same messages were changed here and elsewhere: a later change of the same counts;";
+        assert!(ran.code == 0 && ran.stderr.contains(note), "{}", ran.stderr);
+        let told = machine.ok(&["log", "--overruled"]).text().to_owned();
+        let lost = "in Spam; what doesn't hold, as a later change of the same counts: moved to Work by desktop at ";
+        assert!(told.lines().count() == 1 && told.contains(lost), "{told}");
+    }
+    // Both have moved it, and one has removed it then.
+    for (machine, folder) in [(&desktop, "One"), (&laptop, "Other")] {
+        machine.move_to("moved twice", folder);
+        machine.ok(&["scan"]);
+        rest();
+    }
+    laptop.remove("moved twice");
+    let bundles = [&laptop, &desktop].map(|machine| machine.ok(&["export"]).stdout);
+    for (machine, bundle) in [&desktop, &laptop].into_iter().zip(&bundles) {
+        let ran = machine.run_with(&["import", "-v"], bundle);
+        assert!(ran.code == 0 && ran.stderr.contains("C Other (not One: removed)"), "{}", ran.stderr);
+        let told = machine.ok(&["log", "--overruled", "--json"]).json();
+        let newest = &told["changes"].as_array().unwrap()[1];
+        assert_eq!(newest["overruled"], json!({ "what": "moved", "to_folder": "One", "rule": "removed" }));
+        assert!(machine.mailbox().is_empty());
+    }
+}
+
+#[test]
+fn a_message_whose_contents_are_found_here_again_has_come_back_by_the_command_that_found_them() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    for folder in ["Lists", "Copies", "Wanted", "Repaired"] {
+        let subject = if folder == "Copies" { "Lists" } else { folder };
+        desktop.put(folder, &format!("cur/{folder}:2,S"), message(subject), 1_600_000_000);
+    }
+    exchange(&desktop, &laptop);
+    let files = ["Lists", "Wanted", "Repaired"].map(|folder| desktop.dir(folder).join(format!("cur/{folder}:2,S")));
+    let [_, wanted, repaired] = &files;
+    let digests = files.clone().map(|file| {
+        desktop.ok(&["log", "--json", "--message", text(&file)]).json()["digest"].as_str().unwrap().to_owned()
+    });
+    for file in &files {
+        fs::remove_file(file).unwrap();
+    }
+    // Of one there is a copy.
+    let said = desktop.ok(&["restore", "--all"]);
+    assert!(said.stderr.contains("back from this machine: 1 message;"), "{}", said.stderr);
+    // One is put back by hand; of another, a copy is put elsewhere.
+    desktop.put("Wanted", "cur/again:2,S", message("Wanted"), 1_600_000_000);
+    desktop.put("Elsewhere", "cur/copy:2,S", message("Repaired"), 1_600_000_000);
+    let scanned = desktop.ok(&["scan", "-v"]);
+    assert!(scanned.stderr.contains("A Wanted") && scanned.stderr.contains("1 found again"), "{}", scanned.stderr);
+    desktop.ok(&["doctor", "--repair"]);
+    assert!(!wanted.exists() && !repaired.exists() && desktop.mailbox().len() == 3 && desktop.pending() == 0);
+    let expected = [("Lists", "restore"), ("Wanted", "scan"), ("Repaired", "doctor")];
+    for (digest, (folder, by)) in digests.iter().zip(expected) {
+        let told = desktop.ok(&["log", "--message", digest]).text().to_owned();
+        let arrived = format!("arrived in {folder} by desktop at ");
+        let back = told.lines().filter(|line| line.contains(&arrived) && line.ends_with(&format!("({by})")));
+        // Two have come by a scan, and one of them again.
+        assert_eq!(back.count(), 1 + usize::from(by == "scan"), "{told}");
+    }
 }
 
 #[test]

@@ -125,7 +125,16 @@ const LIMITS: &[(&str, &[&str], &str)] = &[
     ("any member", &["records/a-size-above-that-of-any-member"], ""),
     ("`manifest.json`", &["container/a-manifest-of-8-mib-and-a-byte", "container/a-manifest-of-8-gib"], ""),
     ("nesting of JSON", &["manifest/too-deep"], ""),
-    ("incarnations in a knowledge", &["manifest/more-incarnations-than-a-knowledge-has"], ""),
+    (
+        "incarnations in a knowledge",
+        &[
+            "manifest/more-incarnations-than-a-knowledge-has",
+            "manifest/left-out-of-more-incarnations-than-a-knowledge-has",
+            "manifest/passing-over-from-more-incarnations-than-a-knowledge-has",
+            "manifest/passing-over-more-incarnations-than-a-knowledge-has",
+        ],
+        "",
+    ),
     ("`issued`", &["limits/a-clock-more-issued-than-may-be"], ""),
     ("`wants`", &["limits/a-want-more-than-may-be"], ""),
     ("`successions`", &["successions/33-successions"], ""),

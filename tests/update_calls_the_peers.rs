@@ -163,6 +163,23 @@ fn complains_last(ran: &Ran, code: i32, word: &str) {
 }
 
 #[test]
+fn an_answer_that_breaks_off_is_told_as_a_connection_and_not_as_a_file() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    laptop.deliver("one");
+    let cut = format!("{} | head -c 700", laptop.line("--quiet import --reply"));
+    desktop.reach_by("laptop", &["sh", "-c", &cut]);
+    let ran = desktop.run(&["update"]);
+    assert_eq!(ran.code, 4, "{ran:?}");
+    let words = ["the answer from laptop: the bundle is cut off; the connection broke", "`mailsync update` again"];
+    assert!(words.iter().all(|words| ran.stderr.contains(words)) && !ran.stderr.contains("copy it"), "{ran:?}");
+    assert!(!desktop.has("one"));
+    desktop.reconfigure(&[("call", &format!("{:?}", ["sh", "-c", &laptop.line("--quiet import --reply")]))]);
+    desktop.ok(&["update"]);
+    assert!(desktop.has("one"));
+}
+
+#[test]
 fn what_a_peer_doesnt_take_keeps_its_kind_and_is_not_to_be_repeated_in_vain() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());

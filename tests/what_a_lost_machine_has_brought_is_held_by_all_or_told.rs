@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::machine::{Machine, assert_same, exchange, make_peers, pass};
+use crate::support::machine::{Machine, assert_same, complains, exchange, make_peers, pass};
 use crate::support::programs::Ran;
 use crate::support::scratch;
 
@@ -51,6 +51,118 @@ fn lacks(machine: &Machine, peer: &str) -> u64 {
     let status = machine.ok(&["status", "--json"]).json();
     let peers = status["peers"].as_array().unwrap().clone();
     peers.iter().find(|one| one["name"] == peer).unwrap()["unseen_entries"].as_u64().unwrap()
+}
+
+fn peer(machine: &Machine, name: &str) -> Value {
+    let status = machine.ok(&["status", "--json"]).json();
+    status["peers"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap().clone()
+}
+
+#[test]
+fn what_was_taken_back_of_a_thief_is_not_told_for_ever() {
+    let dir = scratch();
+    let ([server, desktop, tablet, laptop], theft) = mesh(dir.path(), ["server", "desktop", "tablet", "laptop"]);
+    server.allow("note", &["/bin/true"], &[], "laptop");
+    for machine in [&server, &desktop] {
+        machine.reconfigure(&[("jobs_days", "0")]);
+    }
+    laptop.remove("kept");
+    laptop.move_to("filed", "Spoils");
+    laptop.deliver("forged");
+    let job = laptop.ok(&["uux", "server", "note"]).text().trim().to_owned();
+    pass(&laptop, &desktop);
+    pass(&laptop, &server);
+    assert_eq!(server.job(&job)["state"], "done");
+    for machine in [&server, &desktop] {
+        revoke(machine, &theft, &[]);
+    }
+    // The tablet never comes, and the laptop has nothing to come for.
+    for machine in [&server, &desktop] {
+        assert_eq!(peer(machine, "tablet")["unseen_jobs"], 1);
+        assert_eq!(machine.ok(&["purge", "--json"]).json()["jobs"], 1, "{}", machine.name);
+        assert_eq!(peer(machine, "tablet")["unseen_jobs"], 0);
+    }
+    let of = |name: &str| {
+        let status = server.ok(&["status"]).text().to_owned();
+        let block =
+            status.split(&format!("\n{name}\n")).nth(1).map(|rest| rest.split("\n\n").next().unwrap().to_owned());
+        block.unwrap_or_else(|| panic!("{name}: {status}"))
+    };
+    let said = of("laptop");
+    assert!(said.contains("  lacks         -\n") && said.contains("  next          revoked"), "{said}");
+
+    // The tablet passes over what the server holds until that has taken it back.
+    pass(&server, &tablet);
+    revoke(&tablet, &theft, &[]);
+    exchange(&server, &tablet);
+    assert_eq!(peer(&server, "tablet")["unseen_passed_over"], 3);
+    for machine in [&server, &desktop] {
+        machine.ok(&["trash", "restore", "--by", "laptop", "--since", &theft]);
+        machine.ok(&["undo", "--by", "laptop", "--since", &theft]);
+        machine.remove("forged");
+    }
+    for _ in 0..2 {
+        for (one, other) in [(&server, &desktop), (&server, &tablet), (&desktop, &tablet)] {
+            exchange(one, other);
+        }
+    }
+    for (machine, other) in [(&server, "tablet"), (&server, "desktop"), (&desktop, "tablet"), (&tablet, "server")] {
+        let of = peer(machine, other);
+        for what in ["unseen_passed_over", "unseen_entries", "unseen_jobs"] {
+            assert_eq!(of[what], 0, "{other} at {}: {of}", machine.name);
+        }
+        let purged = machine.ok(&["purge", "--json"]).json();
+        assert_eq!(purged["removals_kept"], 0, "{}: {purged}", machine.name);
+    }
+    // What it passes over is acknowledged as all else.
+    pass(&tablet, &server);
+    let said = of("tablet");
+    assert!(said.contains("  acknowledged  bundle ") && !said.contains("nothing later"), "{said}");
+    // The job stays forgotten, whoever brings it again, and is not run.
+    server.ok(&["peer", "reinstate", "laptop"]);
+    let bundle = laptop.ok(&["export", "--to", "server", "--full"]).stdout;
+    server.run_with(&["import"], &bundle);
+    assert_eq!(server.ok(&["jobs", "list", "--json"]).json()["jobs"], serde_json::json!([]));
+}
+
+#[test]
+fn long_after_a_revocation_a_purge_forgets_what_is_over_and_the_thief_stays_out() {
+    let dir = scratch();
+    let ([server, desktop, laptop], theft) = mesh(dir.path(), ["server", "desktop", "laptop"]);
+    laptop.remove("kept");
+    laptop.move_to("filed", "Spoils");
+    let evil = laptop.ok(&["export", "--to", "server"]).stdout;
+    assert_eq!(server.run_with(&["import"], &evil).code, 0);
+    for machine in [&server, &desktop] {
+        revoke(machine, &theft, &[]);
+    }
+    for (one, other) in [(&server, &desktop), (&desktop, &server)] {
+        exchange(one, other);
+    }
+    // All that goes by its age has it.
+    server.reconfigure(&[("trash_days", "0"), ("history_days", "0"), ("jobs_days", "0")]);
+    let purge = || server.ok(&["purge", "--json"]).json();
+    let left = |purged: &Value| (purged["removals_kept"].as_u64(), purged["trashed"].as_u64());
+    // What the thief has removed is on the desktop: so it is remembered, and can be brought back.
+    assert_eq!(left(&purge()), (Some(1), Some(0)));
+    server.ok(&["trash", "restore", "--by", "laptop", "--since", &theft]);
+    exchange(&server, &desktop);
+    assert_eq!(left(&purge()), (Some(0), Some(0)));
+    assert!(server.has("kept"));
+    // The history doesn't go so far any more, and says so. The word against the thief stays.
+    complains(&server.run(&["undo", "--by", "laptop", "--since", &theft]), 1, &["could be taken back"]);
+    server.refuses(&["import"], &evil, 4, &["laptop was revoked by"]);
+    let full = laptop.ok(&["export", "--to", "server", "--full"]).stdout;
+    server.refuses(&["import"], &full, 4, &["laptop was revoked by"]);
+    server.move_to("filed", "INBOX");
+    exchange(&server, &desktop);
+    assert_same(&server.mailbox(), &desktop.mailbox(), "what the owner has put back by hand");
+    for machine in [&server, &desktop] {
+        assert_eq!(left(&machine.ok(&["purge", "--json"]).json()).0, Some(0), "{}", machine.name);
+        machine.ok(&["doctor"]);
+    }
+    let (new, _) = invite(&server, dir.path(), "new");
+    assert_same(&new.mailbox(), &desktop.mailbox(), "a machine that begins then");
 }
 
 fn passed_over(machine: &Machine) -> Value {

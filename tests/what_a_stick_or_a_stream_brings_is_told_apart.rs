@@ -95,7 +95,7 @@ fn a_file_that_is_no_bundle_fails_one_import_and_is_then_passed_over() {
     assert!(dry.contains("backup.zst"), "{dry}");
     let told = fails(&laptop, &["import", text(&stick)]);
     assert!(told.contains("backup.zst") && told.contains("other.tar.zst"), "{told}");
-    assert!(told.contains("what came begins with \"this is something else\""), "{told}");
+    assert!(told.contains("it seems to be a text, which begins with \"this is something else\""), "{told}");
     assert!(laptop.has("one"));
     for _ in 0..2 {
         let told = laptop.ok(&["import", text(&stick)]).stderr;

@@ -102,14 +102,14 @@ fn what_a_machine_did_that_the_thief_has_invited_is_laid_to_the_stolen_one() {
     let words = "besides, 1 message in the trash was removed by somebody unknown here, who may be it";
     assert!(said.contains("would be back in INBOX") && said.contains(words), "{said}");
     assert!(
-        said.contains("`mailsync trash list --since TIME`") && said.contains("`mailsync trash restore ID`"),
+        said.contains("`mailsync trash list --since TIME`") && said.contains("`mailsync trash restore --by ID`"),
         "{said}"
     );
     assert!(by(&server, &["trash", "list"], &theft).contains(words));
     let said = by(&server, &["undo", "--dry-run"], &theft);
     assert!(said.contains("has moved and flagged nothing since then"), "{said}");
     let words = "2 messages were moved or flagged since then by somebody unknown here, who may be it";
-    assert!(said.contains(words) && said.contains("`mailsync log --since TIME`"), "{said}");
+    assert!(said.contains(words) && said.contains("`mailsync undo --by ID --since TIME`"), "{said}");
 
     server.ok(&["peer", "revoke", "laptop", "--since", &theft]);
     pass(&server, &desktop);
@@ -119,6 +119,41 @@ fn what_a_machine_did_that_the_thief_has_invited_is_laid_to_the_stolen_one() {
     let undone = by(&server, &["undo"], &theft);
     assert!(undone.contains("1 move, 1 change of flags") && !undone.contains("unknown here"), "{undone}");
     holds_all(&server, &laptop, &["forged"]);
+}
+
+#[test]
+fn what_somebody_did_of_whom_only_others_have_told_is_taken_back_by_the_id_that_is_shown() {
+    let dir = scratch();
+    let [server, laptop] = mesh(dir.path(), ["server", "laptop"]);
+    let (before, theft) = (server.mailbox(), moment());
+    let foo = Machine::new(dir.path(), "foo");
+    let invitation = laptop.ok(&["invite", "foo"]).stdout;
+    assert_eq!(foo.run_with(&["join", foo.mail.to_str().unwrap(), "-"], &invitation).code, 0);
+    ravage(&foo);
+    pass(&foo, &laptop);
+    laptop.remove("kept");
+    pass(&laptop, &server);
+    // The laptop isn't revoked: it may not be to blame.
+    let list = server.ok(&["trash", "list"]).text().to_owned();
+    let line = list.lines().find(|line| line.contains("wanted")).unwrap_or_else(|| panic!("{list}"));
+    let shown = line.split_whitespace().nth(3).unwrap();
+    assert!(shown.len() == 8 && shown.bytes().all(|byte| byte.is_ascii_hexdigit()), "{line}");
+    let log = server.ok(&["log", "--folder", "Spoils"]).text().to_owned();
+    let (_, id) = log.split_once("by a replica not known here (").unwrap_or_else(|| panic!("{log}"));
+    let id = &id[..16];
+    assert!(id.starts_with(shown), "{log}");
+    assert!(server.ok(&["log", "--folder", "Spoils", "--peer", shown]).text().contains("Spoils"));
+    // Only what that one has removed comes back.
+    let said = server.ok(&["trash", "restore", "--by", shown, "--since", &theft]).stderr;
+    assert!(said.contains("is back in INBOX") && !said.contains("unknown here"), "{said}");
+    assert!(server.has("wanted") && !server.has("kept"));
+    let said = server.ok(&["undo", "--by", id, "--since", &theft]).stderr;
+    let words = format!("taken back of what a replica not known here ({id}) has done: 1 move, 1 change of flags");
+    assert!(said.contains(&words) && !said.contains("unknown here"), "{said}");
+    server.ok(&["trash", "restore", "--by", "laptop"]);
+    server.remove("forged");
+    assert_same(&server.mailbox(), &before, "server");
+    server.refuses(&["undo", "--by", &id[..3], "--since", &theft], b"", 2, &["no peer called"]);
 }
 
 #[test]

@@ -54,14 +54,14 @@ fn each_change_of_a_message_is_told_with_who_made_it_and_how_it_came() {
     exchange(desktop, server);
     exchange(server, laptop);
 
-    let somebody = "a replica not known here";
+    let somebody = "a replica not known here (";
     let what = |events: &[(String, String, String)]| events.iter().map(|event| event.0.clone()).collect::<Vec<_>>();
     let at_laptop = told(laptop, "news");
     assert_eq!(what(&at_laptop), ["arrived", "moved", "flagged", "removed"]);
     for event in &at_laptop[..3] {
         assert_eq!((&*event.1, &*event.2), ("laptop", "scan"));
     }
-    assert_eq!(at_laptop[3].1, somebody);
+    assert!(at_laptop[3].1.starts_with(somebody), "{at_laptop:?}");
     assert!(at_laptop[3].2.starts_with("server "), "{at_laptop:?}");
     let at_server = told(server, "news");
     assert_eq!(what(&at_server), ["arrived", "moved", "flagged", "removed"]);
@@ -69,7 +69,7 @@ fn each_change_of_a_message_is_told_with_who_made_it_and_how_it_came() {
     assert_eq!(by, ["laptop", "laptop", "laptop", "desktop"]);
     assert!(at_server[0].2.starts_with("laptop ") && at_server[3].2.starts_with("desktop "), "{at_server:?}");
     let at_desktop = told(desktop, "news");
-    assert_eq!(at_desktop[0].1, somebody, "{at_desktop:?}");
+    assert!(at_desktop[0].1.starts_with(somebody), "{at_desktop:?}");
     assert_eq!(at_desktop.last(), Some(&line("removed", "desktop", "scan")));
 
     // For people, a message is named by its file as well, and its trash number.

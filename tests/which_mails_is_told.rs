@@ -258,7 +258,7 @@ fn said_of_bundle(stderr: &str) -> SaidOfBundle {
 /// Passes a bundle, and looks at what is said of it: before it is imported, while it is, and by the history.
 #[track_caller]
 fn pass_as_said(from: &Machine, to: &Machine, bundle: &std::path::Path) -> SaidOfBundle {
-    from.ok(&["export", "--to", &to.name, "-o", text(bundle)]);
+    from.ok(&["export", "--to", &to.name, "--force", "-o", text(bundle)]);
     let dry = said_of_bundle(&to.ok(&["import", "-n", "-v", text(bundle)]).stderr);
     let ran = to.ok(&["import", "-v", text(bundle)]);
     let said = said_of_bundle(&ran.stderr);

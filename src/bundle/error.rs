@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io;
 
 use super::ReplicaId;
+use super::otherwise::FirstBytes;
 use crate::model::Digest;
 
 /// A fault in a key.
@@ -42,10 +43,11 @@ pub enum Error {
     #[error("nothing there: the input is empty")]
     Empty,
     /// It doesn't begin as a bundle does.
-    #[error("not a bundle{}", begins.as_ref().map_or_else(String::new, |begins| format!(": what came begins with {begins}")))]
+    #[error("not a bundle{}", begins.as_ref().map_or_else(String::new, |begins| format!(": what came begins with {}", begins.quoted())))]
     NotABundle {
-        /// Its first bytes, in quotation marks and made printable, where nothing else says what it is.
-        begins: Option<String>,
+        /// Its first bytes, where nothing else says what it is. Without them it is compressed as a bundle is, and holds
+        /// something else.
+        begins: Option<FirstBytes>,
     },
     /// It ends before its end.
     #[error("the bundle is cut off")]

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, Read};
 
+use super::otherwise::{FirstBytes, SHOWN};
 use super::{Error, limits};
 use crate::read::read_some;
 
@@ -10,8 +11,6 @@ pub(super) const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// The magic number, the frame header's descriptor and the byte after it, which tells the window. No frame is shorter.
 pub(super) const OPENING: usize = 6;
-/// So many bytes are shown of what is no bundle.
-const SHOWN: usize = 80;
 
 /// How many bytes a frame's header has behind its magic number, by its first byte (RFC 8878, section 3.1.1.1).
 pub(super) fn header_size(descriptor: u8) -> u64 {
@@ -179,7 +178,7 @@ impl<R: BufRead> Source<R> {
             self.opening[length..length + n].copy_from_slice(&there[..n]);
             if !MAGIC.starts_with(&self.opening[..(length + n).min(MAGIC.len())]) {
                 let begins = [&self.opening[..length], &there[..there.len().min(SHOWN)]].concat();
-                return Err(Error::NotABundle { begins: Some(quoted(&begins)) });
+                return Err(Error::NotABundle { begins: Some(FirstBytes::of(&begins)) });
             }
             self.inner.consume(n);
             length += n;
@@ -196,20 +195,6 @@ impl<R: BufRead> Source<R> {
         (self.position, self.broken) = (Position::at_start(self.opening[4]), false);
         Ok(true)
     }
-}
-
-/// What a text or other bytes begin with, in quotation marks: a line at most, and not more than [`SHOWN`] bytes of it.
-fn quoted(bytes: &[u8]) -> String {
-    let line = bytes.iter().position(|&byte| byte == b'\n').unwrap_or(bytes.len());
-    let shown = &bytes[..line.min(SHOWN)];
-    // A character may be cut off at the end.
-    let text = match std::str::from_utf8(shown) {
-        Ok(text) => Some(text),
-        Err(error) if error.error_len().is_none() => std::str::from_utf8(&shown[..error.valid_up_to()]).ok(),
-        Err(_) => None,
-    };
-    let escaped = text.map_or_else(|| shown.escape_ascii().to_string(), |text| text.escape_debug().to_string());
-    format!("\"{escaped}\"")
 }
 
 /// Whether what begins with these bytes can be a frame around a bundle, as far as they go.
@@ -327,23 +312,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_bundle_is_shown_by_its_first_line() {
-        let long = "é".repeat(100);
-        let cut = format!("\"{}\"", "é".repeat(40));
-        let odd = format!("x{long}");
-        let cut_within = format!("\"x{}\"", "é".repeat(39));
-        let table: [(&[u8], &str); 7] = [
-            (b"Welcome to host!\nbundle", "\"Welcome to host!\""),
-            (b"\x1b[2Jclear\r\n", r#""\u{1b}[2Jclear\r""#),
-            (b"say \"yes\"", r#""say \"yes\"""#),
-            (b"\xff\xfe\0binary", r#""\xff\xfe\x00binary""#),
-            (long.as_bytes(), &cut),
-            (odd.as_bytes(), &cut_within),
-            (b"\n", "\"\""),
-        ];
-        for (bytes, shown) in table {
-            assert_eq!(quoted(bytes), shown);
-        }
+    fn what_is_no_bundle_is_told_by_how_it_begins() {
         let mut source = Source::new(io::Cursor::new(b"Welcome to host!\nbundle"));
         let told = source.peek_frame().unwrap_err().to_string();
         assert_eq!(told, "not a bundle: what came begins with \"Welcome to host!\"");

@@ -207,7 +207,9 @@ impl Manifest {
                 return Err(Error::TooLarge { what, limit });
             }
         }
-        Claims::of(&self.head()).map_err(|untrue| Error::untrue(format!("manifest.json: {untrue}")))
+        let claims = Claims::of(&self.head())
+            .and_then(|claims| self.passes_over.as_ref().map_or(Ok(()), Claims::passes_over).map(|()| claims));
+        claims.map_err(|untrue| Error::untrue(format!("manifest.json: {untrue}")))
     }
 
     /// No frame with this manifest is longer, in bytes, however badly it was compressed: twice its members and their

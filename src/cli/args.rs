@@ -1,8 +1,10 @@
 //! The command line as it is typed.
 
+mod export;
 mod help;
 mod invitation;
 mod key;
+mod misuse;
 mod past;
 mod values;
 mod verbs;
@@ -14,13 +16,15 @@ use std::time::Duration;
 
 use clap::{ArgAction, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::engine::ArgValueCompleter;
+use mailsync::error::Error;
 use mailsync::replica::{ClockAhead, Doubts, DryRun, MassAdd, MassDelete};
 
+pub use export::Export;
 pub use invitation::{Invite, Join};
 pub use past::{Log, Purge, Restore, Trash, TrashCommand, Undo, WhichTrash};
 pub use values::parse_folder;
-pub use values::{CodeFile, Encryption, Layout, Layouts, Listing, MailServer};
-use values::{parse_seconds, parse_size, whole};
+pub use values::{CodeFile, Layout, Layouts, Listing, MailServer};
+use values::{parse_seconds, whole};
 
 use super::complete;
 use super::moment::Moment;
@@ -51,12 +55,25 @@ impl Args {
     /// Reads the command line that the process was started with.
     ///
     /// # Errors
-    /// It makes no sense; or help or the version is asked for, which then is the error's text.
-    pub fn read() -> Result<Self, clap::Error> {
+    /// It makes no sense; or help or the version is asked for.
+    pub fn read() -> Result<Self, Unparsed> {
         let mut line = Self::line();
-        let matches = line.try_get_matches_from_mut(std::env::args_os()).map_err(verbs::explained)?;
-        Self::from_arg_matches(&matches).map_err(|error| error.format(&mut line))
+        let read = line.try_get_matches_from_mut(std::env::args_os());
+        let read = read.and_then(|matches| Self::from_arg_matches(&matches).map_err(|error| error.format(&mut line)));
+        read.map_err(|answer| {
+            let typed: Vec<_> = std::env::args_os().skip(1).collect();
+            let wrong = answer.use_stderr().then(|| misuse::told(&answer, &typed, &line));
+            Unparsed { answer, wrong }
+        })
     }
+}
+
+/// A command line with which no command is done.
+pub struct Unparsed {
+    /// What the parser answers: help, if that is asked for or if nothing else is.
+    pub answer: clap::Error,
+    /// What is wrong with it. `None` if help or the version is asked for.
+    pub wrong: Option<Error>,
 }
 
 /// The heading in the help of the options that every command has.
@@ -300,41 +317,6 @@ pub struct Scan {
 #[derive(Debug, clap::Args)]
 // Each is a switch on the command line.
 #[allow(clippy::struct_excessive_bools)]
-pub struct Export {
-    /// The peer that the bundle is for; without it the only peer, or anyone if there are several
-    #[arg(long, value_name = "PEER", add = ArgValueCompleter::new(complete::peers))]
-    pub to: Option<String>,
-    /// Hold everything, for a peer that has lost what it had
-    #[arg(long, conflicts_with = "since_last")]
-    pub full: bool,
-    /// Start from the last bundle written for the peer, for links on which no answer ever comes
-    #[arg(long)]
-    pub since_last: bool,
-    /// Write to this file, or to a file in this directory, instead of standard output
-    #[arg(short, long, value_name = "FILE|DIR")]
-    pub output: Option<PathBuf>,
-    /// zstd's compression level
-    #[arg(long, default_value_t = 3, value_parser = whole::<i32>(1..=22))]
-    pub level: i32,
-    /// Write several bundles, none larger than this unless a single message is, such as 4G or 700M; the first has the list of all
-    /// entries, so that sets a lower limit; needs -o DIR
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
-    pub split: Option<u64>,
-    /// Don't look for local changes first
-    #[arg(long)]
-    pub no_scan: bool,
-    /// Only tell what a bundle would hold, and write none
-    #[arg(long, short = 'n')]
-    pub dry_run: bool,
-    #[command(flatten)]
-    pub listing: Listing,
-    #[command(flatten)]
-    pub secrecy: Encryption,
-}
-
-#[derive(Debug, clap::Args)]
-// Each is a switch on the command line.
-#[allow(clippy::struct_excessive_bools)]
 pub struct Import {
     /// Bundle files; directories, of which the files called *.zst or *.zst.age are read, but none in directories within; or - for
     /// standard input, which is also what is read if none is given
@@ -441,7 +423,7 @@ pub struct Doctor {
     /// Tell what would be done, and change nothing
     #[arg(long, short = 'n', requires = "scans")]
     pub dry_run: bool,
-    /// Tell of every single thing that a repair mends
+    /// Tell of every single thing that a repair mends, and of each message that was changed
     #[arg(long, short)]
     pub verbose: bool,
     /// Let it find that much was removed

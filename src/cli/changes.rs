@@ -66,13 +66,13 @@ impl<'c> Changes<'c> {
         let told = self.told;
         self.told = replica.each_change_since(told, |event| {
             let headline = replica.headline(&event.id.digest)?;
-            self.tell(&event, &headline.unwrap_or_default());
+            self.tell_one(&event, &headline.unwrap_or_default());
             Ok(())
         })?;
         Ok(())
     }
 
-    fn tell(&mut self, event: &MessageEvent, headline: &Headline) {
+    fn tell_one(&mut self, event: &MessageEvent, headline: &Headline) {
         let line = MailLine::of_event(event, headline);
         if self.context.out.json() {
             self.documents.push(HeadedChange::of(event, headline));
@@ -85,6 +85,20 @@ impl<'c> Changes<'c> {
             let mut out = io::stdout().lock();
             self.failed = writeln!(out, "{}", line.fields()).err().map(|error| closed(&error));
         }
+    }
+
+    /// Tells of each message that was changed since the last call, if that is asked for, and how much it was in which folders.
+    pub fn tell(&mut self, replica: &Replica) -> Result<()> {
+        self.tell_each(replica)?;
+        self.tell_folders(replica)
+    }
+
+    /// Tells all that was changed since the last call, which is undone after that: what follows begins where this began.
+    pub fn tell_undone(&mut self, replica: &Replica) -> Result<()> {
+        let (told, counted) = (self.told, self.counted);
+        self.tell(replica)?;
+        (self.told, self.counted) = (told, counted);
+        Ok(())
     }
 
     /// Tells how much was changed in which folders since the last call.

@@ -17,7 +17,24 @@ pub fn peers(typed: &OsStr) -> Vec<CompletionCandidate> {
 
 /// The folders.
 pub fn folders(typed: &OsStr) -> Vec<CompletionCandidate> {
-    choices(typed, |glance, _| Ok(glance.folders().into_iter().map(|name| (name, String::new())).collect()))
+    choices(typed, |glance, _| Ok(without_words(glance.folders())))
+}
+
+/// The folders, with those that were removed: what was in them can be looked for, and brought back.
+pub fn known_folders(typed: &OsStr) -> Vec<CompletionCandidate> {
+    choices(typed, |glance, _| Ok(without_words(glance.known_folders())))
+}
+
+/// What `restore` brings back by its name: these folders, and numbers in the trash.
+pub fn restorable(typed: &OsStr) -> Vec<CompletionCandidate> {
+    choices(typed, |glance, typed| {
+        let folders = without_words(glance.known_folders());
+        Ok(folders.into_iter().chain(glance.trash(typed)?).collect())
+    })
+}
+
+fn without_words(names: Vec<String>) -> Vec<Choice> {
+    names.into_iter().map(|name| (name, String::new())).collect()
 }
 
 /// The ids of jobs.

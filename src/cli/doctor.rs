@@ -3,12 +3,13 @@
 use mailsync::replica::{Hook, Mending, MoveOptions, RepairOptions, Replica};
 use mailsync::text::plural;
 
-use super::args::{Doctor, dry_run, mass_delete};
+use super::args::{Doctor, Listing, dry_run, mass_delete};
+use super::changes::Changes;
 use super::context::Context;
 use super::document::upkeep::{self, MendedItem, StampedAnew};
 use super::failure::CommandResult;
 use super::hooks;
-use super::view::complain_of;
+use super::view::ended;
 
 pub fn run(context: &Context, args: &Doctor) -> CommandResult {
     let replica = match (args.repair, args.moved_root) {
@@ -46,13 +47,24 @@ fn examine(context: &Context, replica: &Replica, args: &Doctor) -> CommandResult
 
 fn move_root(context: &Context, replica: &Replica, args: &Doctor, stamped: Option<StampedAnew>) -> CommandResult {
     let options = MoveOptions { dry_run: dry_run(args.dry_run), mass_delete: mass_delete(args.allow_mass_delete) };
-    let report = replica.move_root(&options)?;
-    context.say_notes(replica);
-    let would = if args.dry_run { "would record: " } else { "" };
-    let root = replica.config().mail_root.display();
-    context.out.say(format_args!("{would}the mail is in {root}: {report}"));
-    let shown = context.out.document(&upkeep::Doctor::moved(stamped, &report));
-    complain_of(&report).map(|()| shown)
+    let mut changes = Changes::begin(context, replica, listing(args))?;
+    let mut work = || {
+        let report = replica.move_root(&options)?;
+        context.say_notes(replica);
+        let would = if args.dry_run { "would record: " } else { "" };
+        let root = replica.config().mail_root.display();
+        context.out.say(format_args!("{would}the mail is in {root}: {report}"));
+        changes.tell(replica)?;
+        Ok(report)
+    };
+    let report = if args.dry_run { replica.rehearse(work)? } else { work()? };
+    let shown = context.out.document(&upkeep::Doctor::moved(stamped, &report, changes.documents()));
+    ended(&report).map(|()| shown)
+}
+
+/// Which messages are told, one by one.
+fn listing(args: &Doctor) -> Listing {
+    Listing { verbose: args.verbose, list: false }
 }
 
 fn repair(context: &Context, replica: &Replica, args: &Doctor, stamped: Option<StampedAnew>) -> CommandResult {
@@ -65,11 +77,17 @@ fn repair(context: &Context, replica: &Replica, args: &Doctor, stamped: Option<S
             context.out.say(&mending.what);
         }
     };
-    let repaired = replica.repair(&options, &mut tell)?;
-    context.say_notes(replica);
-    let would = if args.dry_run && repaired.has_changes() { "would repair: " } else { "" };
-    context.out.say(format_args!("{would}{repaired}"));
+    let mut changes = Changes::begin(context, replica, listing(args))?;
+    let mut work = || {
+        let repaired = replica.repair(&options, &mut tell)?;
+        context.say_notes(replica);
+        let would = if args.dry_run && repaired.has_changes() { "would repair: " } else { "" };
+        context.out.say(format_args!("{would}{repaired}"));
+        changes.tell(replica)?;
+        Ok(repaired)
+    };
+    let repaired = if args.dry_run { replica.rehearse(work)? } else { work()? };
     let items = args.verbose.then_some(items);
-    let shown = context.out.document(&upkeep::Doctor::repaired(stamped, &repaired, items));
-    complain_of(&repaired.scan).map(|()| shown)
+    let shown = context.out.document(&upkeep::Doctor::repaired(stamped, &repaired, items, changes.documents()));
+    ended(&repaired.scan).map(|()| shown)
 }

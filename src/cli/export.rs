@@ -41,6 +41,7 @@ pub fn run(context: &Context, args: Export) -> CommandResult {
         level: args.level,
         split: args.split,
         secrecy: args.secrecy.secrecy(),
+        existing: target::existing(args.force),
         telling: telling_of(context, args.listing, is_stream && !args.dry_run),
         ..ExportOptions::default()
     };

@@ -58,22 +58,30 @@ fn import_and_answer(
         let is_brief = is_stream && !args.dry_run;
         let much = if is_brief { FoundFirst::Removals } else { FoundFirst::All };
         tell_found_first(context, &report, args.dry_run, much);
-        let mut tell_changes = || {
-            changes.tell_each(replica)?;
-            if is_brief { Ok(()) } else { changes.tell_folders(replica) }
+        let mut tell_changes = |outcome: Option<&ImportOutcome>| match outcome {
+            Some(ImportOutcome::Refused(_)) if args.dry_run => changes.tell_undone(replica),
+            _ => {
+                changes.tell_each(replica)?;
+                if is_brief { Ok(()) } else { changes.tell_folders(replica) }
+            }
         };
-        tell_changes()?;
+        tell_changes(None)?;
+        if report.refused.is_some() {
+            return Ok((report, None, None));
+        }
         let mut untold = None;
         // What can't be told keeps nothing that has come from going on.
         let told = |imported: Imported| {
             tell(context, &imported, args.dry_run);
-            untold = untold.take().or(tell_changes().err());
+            untold = untold.take().or(tell_changes(Some(&imported.outcome)).err());
             all.push(imported);
         };
         let Ended { passed, failed } = import_each(context, replica, bundles, arrived, options, told);
         Ok((report, passed, failed.or(untold)))
     };
     let (report, passed, failed) = if args.dry_run { replica.rehearse(work)? } else { work()? };
+    // Of a dry run: it is told, but the import itself would end with that.
+    let failed = failed.or(report.refused.clone());
     // An import that did not get through may have brought jobs all the same.
     let jobs = if args.no_jobs || args.dry_run { JobRuns::default() } else { run_jobs(context, replica) };
     // Who has an answer written is not whoever has asked for jobs here.

@@ -1,7 +1,7 @@
 //! `mailsync init`
 
 use mailsync::replica::{InitOptions, Replica, host_name};
-use mailsync::text::{plural, printable};
+use mailsync::text::printable;
 
 use super::args::{Init, Layout, MailServer, doubts};
 use super::columns::named;
@@ -10,7 +10,7 @@ use super::document::peers;
 use super::document::values::Folder;
 use super::failure::CommandResult;
 use super::screen::error_columns;
-use super::view::{complain_of, layout_word};
+use super::view::{complain_of, layout_word, mail_words};
 
 pub fn run(context: &Context, args: Init) -> CommandResult {
     let options = InitOptions {
@@ -26,14 +26,14 @@ pub fn run(context: &Context, args: Init) -> CommandResult {
     context.say_notes(&replica);
     let name = &replica.config().name;
     let key = replica.public_key().to_openssh();
+    let status = replica.status()?;
     context.out.say(format_args!(
-        "made the replica {name} of {}: {} in {} ({} layout)",
+        "made the replica {name} of {} ({}), with {}",
         replica.config().mail_root.display(),
-        plural(report.new, "message"),
-        plural(report.folders_made, "folder"),
         layout_word(replica.config()),
+        mail_words(&status),
     ));
-    let folders = replica.status()?.folders;
+    let folders = status.folders;
     let rows = folders.iter().map(|(name, count)| vec![format!("  {}", printable(name.as_str())), count.to_string()]);
     for line in named(rows.collect(), error_columns()) {
         context.out.say(line);

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use mailsync::bundle::{self, BundleKind, Keys, Manifest, ReplicaId, Stream};
 use mailsync::error::{Error, ErrorKind, Result};
-use mailsync::replica::{BundleNews, ClockAhead, Foreseen, Reception, Replica, Sender, Telling};
+use mailsync::replica::{BundleNews, ClockAhead, Foreseen, Origin, Reception, Replica, Sender, Telling};
 use mailsync::text::{bytes, local_time, plural, printable};
 
 use super::args::LookInto;
@@ -45,7 +45,7 @@ pub fn inspect(context: &Context, args: &LookInto) -> CommandResult {
             records.skip().map_err(|error| rejected(&error, source))?;
             BundleNews::default()
         } else {
-            BundleNews::read(records, telling, false).map_err(|error| error.about(source))?
+            BundleNews::read(records, telling, false, origin(source)).map_err(|error| error.about(source))?
         };
         // Each file is counted from its beginning.
         let start = if before.0 == source { before.1 } else { 0 };
@@ -83,7 +83,7 @@ pub fn verify(context: &Context, args: &LookInto) -> CommandResult {
         let sender = replica.sender_of(&manifest)?;
         let key = sender.key(&replica, &manifest, reader.signer()).map_err(|refusal| refusal.error().about(source))?;
         let records = reader.verify(&key).map_err(|error| rejected(&error, source))?;
-        let news = BundleNews::read(records, telling, true).map_err(|error| error.about(source))?;
+        let news = BundleNews::read(records, telling, true, origin(source)).map_err(|error| error.about(source))?;
         let reception = replica.receive_behind(&foreseen, &manifest, &sender, ClockAhead::Refuse)?;
         replica.foresee(&mut foreseen, &manifest, &sender, &reception)?;
         let why = reception.error();
@@ -217,7 +217,12 @@ fn each_bundle_in(
 }
 
 fn rejected(error: &bundle::Error, source: &str) -> Error {
-    Replica::rejection(error).about(source)
+    Replica::rejection(error, origin(source)).about(source)
+}
+
+/// Whence a source with this name comes.
+fn origin(source: &str) -> Origin {
+    Origin::of(file(source).as_deref().map(Path::new))
 }
 
 /// Who has this id, for people.

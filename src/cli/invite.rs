@@ -30,6 +30,7 @@ pub fn run(context: &Context, args: Invite) -> CommandResult {
         level: args.level.unwrap_or(ExportOptions::LEVEL),
         split: args.split,
         secrecy: args.secrecy.secrecy(),
+        existing: target::existing(args.force),
     };
     let replica = context.write()?;
     let report = replica.scan(&ScanOptions::default())?;

@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 use mailsync::error::Error;
-use mailsync::model::{Flag, FolderName, Happened};
+use mailsync::model::{Flag, FolderName, Happened, Rule};
 use mailsync::replica::{EventKind, HistoryOptions, MessageEvent, Origins};
 use mailsync::text::printable;
 
@@ -98,11 +98,20 @@ fn messages(context: &Context, args: &Log, since: Option<u64>) -> CommandResult 
         return context.out.print(lines).and(Err(error.into()));
     }
     if events.is_empty() {
-        context
-            .out
-            .say("the history tells of no message like that; it goes back as far as history_days in config.toml says");
+        say_that_there_is_none(context, args);
     }
     context.out.print(lines)
+}
+
+/// Says that the history has nothing of what was asked for.
+fn say_that_there_is_none(context: &Context, args: &Log) {
+    let what = if args.overruled {
+        "no change was overruled that fits this: wherever a message was changed here and elsewhere before they heard of each \
+         other, all changes hold, as far as the history tells; it"
+    } else {
+        "the history tells of no message like that; it"
+    };
+    context.out.say(format_args!("{what} goes back as far as history_days in config.toml says"));
 }
 
 /// What became of a message, in words.
@@ -121,7 +130,7 @@ fn told(event: &MessageEvent, by: Option<&str>, zone: &TimeZone) -> String {
             }
             words.join(", ")
         }
-        Happened::Overruled { folder, to, flags } => overruled_words(folder.as_str(), to.as_ref(), flags),
+        Happened::Overruled { rule, folder, to, flags } => overruled_words(*rule, folder.as_str(), to.as_ref(), flags),
     };
     let by = match (by, event.happening.stamp) {
         (Some(by), Some(stamp)) => format!("by {by} at {}", local(stamp.clock.millis(), zone)),
@@ -136,7 +145,7 @@ fn told(event: &MessageEvent, by: Option<&str>, zone: &TimeZone) -> String {
 }
 
 /// A change that doesn't hold, in words.
-fn overruled_words(folder: &str, to: Option<&FolderName>, flags: &[(Flag, bool)]) -> String {
+fn overruled_words(rule: Rule, folder: &str, to: Option<&FolderName>, flags: &[(Flag, bool)]) -> String {
     let mut lost = Vec::new();
     if let Some(to) = to {
         lost.push(format!("moved to {}", printable(to.as_str())));
@@ -147,5 +156,5 @@ fn overruled_words(folder: &str, to: Option<&FolderName>, flags: &[(Flag, bool)]
     if lost.is_empty() {
         lost.push(String::from("removed"));
     }
-    format!("in {}; what doesn't hold beside another change: {}", printable(folder), lost.join(", "))
+    format!("in {}; what doesn't hold, as {}: {}", printable(folder), rule.words(), lost.join(", "))
 }

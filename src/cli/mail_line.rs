@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 use mailsync::headline::Headline;
-use mailsync::model::{Digest, Happened};
+use mailsync::model::{Digest, Happened, Rule};
 use mailsync::replica::{FolderEvents, ListedNews, MessageEvent};
 use mailsync::text::{plural, printable};
 use unicode_width::UnicodeWidthStr;
@@ -31,6 +31,8 @@ pub struct MailLine<'m> {
     from_folder: &'m str,
     /// What became of its flags, or would have.
     flags: String,
+    /// Why a change doesn't hold.
+    why: &'static str,
     headline: &'m Headline,
     digest: &'m Digest,
 }
@@ -43,19 +45,20 @@ impl<'m> MailLine<'m> {
             Happened::Changed { folder, from, flags } => {
                 (folder, from.as_ref().map_or("", |from| from.as_str()), all_signed(flags))
             }
-            Happened::Overruled { folder, to, flags } => {
+            Happened::Overruled { folder, to, flags, .. } => {
                 (folder, to.as_ref().map_or("", |to| to.as_str()), all_signed(flags))
             }
         };
         let (sign, digest) = (event.happening.what.sign(), &event.id.digest);
-        Self { sign, folder: folder.as_str(), from_folder, flags, headline, digest }
+        let why = if let Happened::Overruled { rule, .. } = event.happening.what { instead(rule) } else { "" };
+        Self { sign, folder: folder.as_str(), from_folder, flags, why, headline, digest }
     }
 
     /// What a bundle tells of a message.
     pub fn of_news(listed: &'m ListedNews, headline: &'m Headline) -> Self {
         let news = &listed.news;
         let (sign, flags) = (news.kind.sign(), all_signed(&news.flags));
-        Self { sign, folder: news.folder.as_str(), from_folder: "", flags, headline, digest: &listed.digest }
+        Self { sign, folder: news.folder.as_str(), from_folder: "", flags, why: "", headline, digest: &listed.digest }
     }
 
     /// The line for people, behind so many columns. Sender and subject are cut to fit. A message of which nothing else is
@@ -64,9 +67,9 @@ impl<'m> MailLine<'m> {
         let folder = printable(self.folder);
         let place = match (self.sign, self.from_folder) {
             ('R', "") => format!("-> {folder}"),
-            ('C', "") if self.flags.is_empty() => format!("{folder} (not removed)"),
+            ('C', "") if self.flags.is_empty() => format!("{folder} (not removed: {})", self.why),
             ('C', "") => folder,
-            ('C', to) => format!("{folder} (not {})", printable(to)),
+            ('C', to) => format!("{folder} (not {}: {})", printable(to), self.why),
             (_, "") => folder,
             (_, from) => format!("{} -> {folder}", printable(from)),
         };
@@ -74,7 +77,7 @@ impl<'m> MailLine<'m> {
         let begins = format!("{} {place}  {date}  ", self.sign);
         let flags = match (self.sign, &*self.flags) {
             (_, "") => String::new(),
-            ('C', flags) => format!("  (not {flags})"),
+            ('C', flags) => format!("  (not {flags}: {})", self.why),
             (_, flags) => format!("  ({flags})"),
         };
         let room = WIDTH.saturating_sub(before + begins.width() + flags.width());
@@ -100,6 +103,17 @@ impl<'m> MailLine<'m> {
             self.digest.to_string(),
         ];
         fields.join("\t")
+    }
+}
+
+/// What has happened to a message by which something else doesn't hold.
+fn instead(rule: Rule) -> &'static str {
+    match rule {
+        Rule::Later => "changed later",
+        Rule::SameTime => "changed at once",
+        Rule::Moved => "moved",
+        Rule::Delivered => "came anew",
+        Rule::Removed => "removed",
     }
 }
 
@@ -131,6 +145,7 @@ mod tests {
             folder: folders.1,
             from_folder: folders.0,
             flags: flags.to_owned(),
+            why: "moved",
             headline,
             digest: &digest,
         };
@@ -151,9 +166,21 @@ mod tests {
             ('A', ("", "INBOX"), "", &short, "A INBOX  2026-11-28 17:00 +0000  Jürgen  Grüße aus Köln"),
             ('R', ("INBOX", "Work"), "", &short, "R INBOX -> Work  2026-11-28 17:00 +0000  Jürgen  Grüße aus Köln"),
             ('R', ("", "Work"), "+S", &short, "R -> Work  2026-11-28 17:00 +0000  Jürgen  Grüße aus Köln  (+S)"),
-            ('C', ("Work", "Spam"), "", &short, "C Spam (not Work)  2026-11-28 17:00 +0000  Jürgen  Grüße aus Köln"),
-            ('C', ("", "Work"), "", &short, "C Work (not removed)  2026-11-28 17:00 +0000  Jürgen  Grüße aus Köln"),
-            ('C', ("", "Work"), "+F", &short, "C Work  2026-11-28 17:00 +0000  Jürgen  Grüße aus Köln  (not +F)"),
+            (
+                'C',
+                ("Work", "Spam"),
+                "",
+                &short,
+                "C Spam (not Work: moved)  2026-11-28 17:00 +0000  Jürgen  Grüße aus K…",
+            ),
+            (
+                'C',
+                ("", "Work"),
+                "",
+                &short,
+                "C Work (not removed: moved)  2026-11-28 17:00 +0000  Jürgen  Grüße aus K…",
+            ),
+            ('C', ("", "Work"), "+F", &short, "C Work  2026-11-28 17:00 +0000  Jürgen  Grüße aus Kö…  (not +F: moved)"),
             ('D', ("", "INBOX"), "", &Headline::default(), "D INBOX  -  -  message 3f3f3f3f3f3f"),
             (
                 'M',

@@ -1,6 +1,6 @@
 //! `mailsync peer`
 
-use mailsync::replica::{RevokeOptions, SinceFrom};
+use mailsync::replica::{Kept, RevokeOptions, SinceFrom};
 use mailsync::text::{are, local_time, plural, printable};
 
 use super::args::PeerCommand;
@@ -10,7 +10,7 @@ use super::document::peers::{PeerAdded, PeerList, PeerReinstated, PeerRemoved, P
 use super::failure::CommandResult;
 use super::moment::Moment;
 use super::source::read_key;
-use super::view::{invited_since, revoked_words};
+use super::view::{complain_of, invited_since, revoked_words};
 
 pub fn run(context: &Context, args: super::args::Peer) -> CommandResult {
     match args.command {
@@ -68,10 +68,10 @@ fn revoke(context: &Context, who: String, since: Option<&Moment>, reason: Option
     let done = replica.revoke(&options)?;
     // One that is no peer may be known by what somebody else calls it.
     let (typed, who) = (printable(&options.who), replica.shown_name_of(&done.id, &done.out)?);
-    let made_own = if keep { replica.keep_what_came_from(&options.who)? } else { 0 };
+    let kept = if keep { replica.keep_what_came_from(&options.who)? } else { Kept::default() };
     let held = replica.count_held_of(&done.out)?;
     context.say_notes(&replica);
-    let shown = context.out.document(&PeerRevoked::of(&done, held, made_own));
+    let shown = context.out.document(&PeerRevoked::of(&done, held, kept.messages));
     context.out.say(format_args!(
         "{who} is revoked as of {}: nothing is taken from it any more, and nothing sent to it",
         local_time(done.since)
@@ -99,7 +99,7 @@ fn revoke(context: &Context, who: String, since: Option<&Moment>, reason: Option
              that is taken from others; run this as well where its bundles came last, and bring a bundle from there"
         ));
     }
-    say_what_is_held(context, &typed, held, keep.then_some(made_own));
+    say_what_is_held(context, &typed, held, keep.then_some(kept.messages));
     if done.since_from == SinceFrom::Now {
         context.out.say(format_args!(
             "if it was out of your hands before, say since when: `mailsync peer revoke {typed} --since TIME`"
@@ -110,6 +110,7 @@ fn revoke(context: &Context, who: String, since: Option<&Moment>, reason: Option
          rest"
     ));
     context.say_undecided(&replica)?;
+    complain_of(&kept.scan)?;
     Ok(shown)
 }
 

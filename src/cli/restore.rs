@@ -36,9 +36,7 @@ fn restore(context: &Context, replica: &Replica, options: &RestoreOptions, dry: 
         Output::complain(error);
     }
     if !something && done.left.is_empty() && done.scan.problems.is_empty() {
-        context.out.say(
-            "nothing of that has vanished; `mailsync trash list`, here and on other machines, shows what was removed before",
-        );
+        context.out.say(format_args!("nothing of that has vanished; {}", Replica::removed_before(None)));
     } else if something {
         let would = if dry { "would be " } else { "" };
         context.out.say(format_args!(

@@ -9,7 +9,7 @@ use super::context::Context;
 use super::document::upkeep::Scanned;
 use super::failure::CommandResult;
 use super::hooks;
-use super::view::complain_of;
+use super::view::ended;
 
 pub fn run(context: &Context, args: &Scan) -> CommandResult {
     let folder = |name: &String| parse_folder(name).map_err(|why| Error::usage(format!("scanning: {why}")));
@@ -32,12 +32,11 @@ fn scan(context: &Context, replica: &Replica, args: &Scan, options: &ScanOptions
         context.say_notes(replica);
         let would = if args.dry_run { "would record: " } else { "" };
         context.out.say(format_args!("{would}{report}"));
-        changes.tell_each(replica)?;
-        changes.tell_folders(replica)?;
+        changes.tell(replica)?;
         Ok(report)
     };
     let report = if args.dry_run { replica.rehearse(work)? } else { work()? };
     let shown = context.out.document(&Scanned { scan: (&report).into(), changes: changes.documents() });
     changes.finish()?;
-    complain_of(&report).map(|()| shown)
+    ended(&report).map(|()| shown)
 }

@@ -15,7 +15,7 @@ use super::context::Context;
 use super::document;
 use super::failure::CommandResult;
 use super::screen::output_columns;
-use super::view::{layout_word, revoked_words};
+use super::view::{layout_word, mail_words, revoked_words};
 
 pub fn run(context: &Context, args: &args::Status) -> CommandResult {
     let replica = context.read()?;
@@ -29,17 +29,10 @@ pub fn run(context: &Context, args: &args::Status) -> CommandResult {
         return Ok(context.out.document(&document::status::Status::of(&replica, &status, look, clock, &out)));
     }
     let (config, out) = (replica.config(), replica.shut_outs()?);
-    let mail = format!(
-        "{} in {}: {}, {}",
-        plural(status.totals.entries, "entry"),
-        plural(status.folders.len() as u64, "folder"),
-        plural(status.totals.messages, "message"),
-        bytes(status.totals.bytes)
-    );
     let mut said = vec![
         ("replica", format!("{} ({})", config.name, replica.public_key().id())),
         ("mail root", format!("{} ({})", config.mail_root.display(), layout_word(config))),
-        ("mail", mail),
+        ("mail", mail_words(&status)),
     ];
     said.extend(disk_words(&status, look.as_ref().map(|look| &look.disk)));
     said.extend(clock.into_iter().map(|words| ("clock", words)));
@@ -336,10 +329,12 @@ fn peer_lines(replica: &Replica, status: &PeerStatus, spool: Option<&Lying>, is_
         ("sent", peer.last_sent.map_or_else(never, |at| bundle(peer.sent_number, at) + &size)),
         ("acknowledged", acknowledged),
         ("heard", heard.unwrap_or_else(never)),
-        ("lacks", lacks_words(status)),
+        // Whoever is shut out gets nothing, and is asked for nothing.
+        ("lacks", if is_revoked { String::from("-") } else { lacks_words(status) }),
     ];
-    lines.extend(status.waits.map(|waits| ("waits", waiting_bundle_words(&peer.name, waits))));
-    lines.extend((status.asks > 0).then(|| ("asked for", asked_words(status))));
+    let waits = status.waits.filter(|_| !is_revoked);
+    lines.extend(waits.map(|waits| ("waits", waiting_bundle_words(&peer.name, waits))));
+    lines.extend((status.asks > 0 && !is_revoked).then(|| ("asked for", asked_words(status))));
     if let Some(lying) = spool {
         lines.extend(lying.problem.iter().map(|problem| ("waits", problem.to_string())));
         lines.extend((lying.files > 0).then(|| ("waits", lying_words(lying))));

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use mailsync::error::{Error, Result};
-use mailsync::replica::{Exported, Replica};
+use mailsync::replica::{Existing, Exported, Replica};
 
 use super::context::Context;
 use super::output::Output;
@@ -26,6 +26,11 @@ pub fn target(out: &Output, output: Option<PathBuf>) -> Result<Option<PathBuf>> 
         check_stdout()?;
     }
     Ok(output)
+}
+
+/// What becomes of a file that is there already.
+pub fn existing(force: bool) -> Existing {
+    if force { Existing::Replaced } else { Existing::Stays }
 }
 
 /// Refuses to write a bundle to a terminal, or to a standard output that was closed.

@@ -60,7 +60,7 @@ fn list(context: &Context, selection: &TrashSelection) -> CommandResult {
             &[
                 &trashed.key.to_string(),
                 &local_short(trashed.removed, &zone),
-                Replica::known_remover(&trashed, &names)?.as_deref().unwrap_or("unknown"),
+                &Replica::remover_in_short(&trashed, &names)?,
                 trashed.folder.as_str(),
                 headline.from.as_deref().unwrap_or("-"),
                 headline.subject.as_deref().unwrap_or("-"),
@@ -103,7 +103,7 @@ fn by_unknown(count: u64, place: &str) -> String {
     let (messages, was) = (plural(count, "message"), if count == 1 { "was" } else { "were" });
     format!(
         "{messages} {place} {was} removed by somebody unknown here, who may be it; `mailsync trash list --since TIME` shows them, and \
-         `mailsync trash restore ID` brings one back"
+         by whose ID that was, and `mailsync trash restore --by ID` brings them back"
     )
 }
 

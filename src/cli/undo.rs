@@ -56,9 +56,11 @@ fn undo(context: &Context, replica: &Replica, options: &UndoOptions, dry: bool) 
     if done.by_unknown > 0 {
         let was = if done.by_unknown == 1 { "was" } else { "were" };
         context.out.say(format_args!(
-            "{} {was} moved or flagged since then by somebody unknown here, who may be it, and stay as they are; `mailsync log --since \
-             TIME` shows them, and moving and flagging them here takes that back",
-            plural(done.by_unknown, "message")
+            "{} {was} moved or flagged since then by somebody unknown here, who may be it, and {} as {}; `mailsync log --folder FOLDER \
+             --since TIME` shows them, and by whose ID that was, and `mailsync undo --by ID --since TIME` takes it back",
+            plural(done.by_unknown, "message"),
+            if done.by_unknown == 1 { "stays" } else { "stay" },
+            if done.by_unknown == 1 { "it is" } else { "they are" }
         ));
     }
     let shown = context.out.document(&past::Undo::of(&done, items));

@@ -3,26 +3,33 @@
 
 use std::ffi::OsString;
 
-use mailsync::error::{Error, ErrorKind};
+use clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+use mailsync::error::ErrorKind;
 use mailsync::{bundle, state};
 
-use super::args::version;
+use super::args::{Unparsed, version};
 use super::document::upkeep::{Help, Versions};
 use super::document::{self, Documents, Form};
 use super::output::Output;
 
 /// Tells people what they asked for, or what is wrong; or puts it into a document. The result is what is still to be printed, and
 /// how it ends.
-pub fn answer(answer: &clap::Error) -> (Output, Option<ErrorKind>) {
+pub fn answer(Unparsed { answer, wrong }: &Unparsed) -> (Output, Option<ErrorKind>) {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let (json, is_wrong) = (wants_documents(&args), answer.use_stderr());
-    if is_wrong || !json {
+    let json = wants_documents(&args);
+    let is_help = wrong.is_none() || answer.kind() == DisplayHelpOnMissingArgumentOrSubcommand;
+    if is_help && (wrong.is_some() || !json) {
         // If this fails, there is nobody left to tell.
         let _ = answer.print();
     }
     let of = |command| Output::new(json.then(|| Documents::new(command, None, Form::Whole)), true);
-    if is_wrong {
-        document::note(&usage(answer));
+    if let Some(wrong) = wrong {
+        // Whoever has typed no command is shown which there are.
+        if is_help {
+            document::note(wrong);
+        } else {
+            Output::complain(wrong);
+        }
         return (of(None), Some(ErrorKind::Usage));
     }
     let out = if answer.kind() == clap::error::ErrorKind::DisplayVersion {
@@ -53,15 +60,6 @@ fn wants_documents(args: &[OsString]) -> bool {
         words.nth(1).map(|(at, _)| at)
     });
     ours[..command.unwrap_or(ours.len())].iter().any(|arg| arg == "--json")
-}
-
-/// The error for documents: in one line, without how the command is used.
-fn usage(wrong: &clap::Error) -> Error {
-    let words = wrong.render().to_string();
-    // What is wrong may take several lines; behind an empty one comes how the command is used.
-    let lines = words.trim().trim_start_matches("error: ").lines().take_while(|line| !line.is_empty());
-    let what = lines.map(str::trim).collect::<Vec<_>>().join(" ");
-    Error::usage(what).advise("see `mailsync --help`")
 }
 
 #[cfg(test)]

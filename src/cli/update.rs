@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 
 use mailsync::error::{Error, ErrorKind};
 use mailsync::process::was_told_to_stop;
-use mailsync::replica::{CallOptions, Called, Hook, ImportOptions, ImportOutcome, Replica, ScanOptions};
+use mailsync::replica::{CallOptions, Called, Hook, ImportOptions, Replica, ScanOptions};
 use mailsync::text::{bytes, printable};
 
 use super::args::{Update, mass_add, mass_delete};
@@ -137,10 +137,9 @@ fn call(context: &Context, replica: &Replica, peers: &[String], options: &CallOp
 
 fn summarise(context: &Context, one: &Called) {
     for imported in &one.imported {
-        match &imported.outcome {
-            // It is the error with which the update of this peer has ended.
-            ImportOutcome::RolledBack(_) => {}
-            outcome => outcome.error().into_iter().for_each(Output::complain),
+        // That of the import is the error with which the update of this peer has ended.
+        if !imported.outcome.is_that_of_the_import() {
+            imported.outcome.error().into_iter().for_each(Output::complain);
         }
     }
     if let Err(error) = &one.result {

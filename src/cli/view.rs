@@ -4,8 +4,8 @@ use mailsync::config::Config;
 use mailsync::error::{Error, ErrorKind};
 use mailsync::maildir::LayoutKind;
 use mailsync::model::Flag;
-use mailsync::replica::{ImportOutcome, Imported, Invited, Replica, ScanReport};
-use mailsync::text::{local_time, plural, printable};
+use mailsync::replica::{ImportOutcome, Imported, Invited, Replica, ScanReport, Status};
+use mailsync::text::{bytes, local_time, plural, printable};
 
 use super::context::Context;
 use super::failure::{Ending, Failure};
@@ -20,6 +20,17 @@ pub fn layout_word(config: &Config) -> &'static str {
         LayoutKind::MaildirPlusPlus => "maildir++",
         LayoutKind::Fs => "fs",
     }
+}
+
+/// What a replica holds.
+pub fn mail_words(status: &Status) -> String {
+    format!(
+        "{} in {}: {}, {}",
+        plural(status.totals.entries, "entry"),
+        plural(status.folders.len() as u64, "folder"),
+        plural(status.totals.messages, "message"),
+        bytes(status.totals.bytes)
+    )
 }
 
 /// What became of a flag: set or cleared.
@@ -72,6 +83,13 @@ pub fn complain_of(report: &ScanReport) -> Ending {
     Err(Failure::Said(ErrorKind::Failed))
 }
 
+/// How a command ends with what its scan could not look at. A dry run of what would be refused has told all of it, and ends as
+/// the command itself would.
+pub fn ended(report: &ScanReport) -> Ending {
+    let problems = complain_of(report);
+    report.refused.clone().map_or(problems, |error| Err(error.into()))
+}
+
 /// Tells the outcome of a bundle's import.
 pub fn tell(context: &Context, imported: &Imported, dry: bool) {
     let from = printable(imported.from.as_deref().unwrap_or("an unknown sender"));
@@ -88,8 +106,13 @@ pub fn tell(context: &Context, imported: &Imported, dry: bool) {
         | ImportOutcome::Incomplete(error) => {
             Output::complain(error);
         }
+        ImportOutcome::Refused(_) if dry => {
+            context
+                .out
+                .say(format_args!("bundle {number} from {from} is refused, and would bring: {}", imported.changes));
+        }
         // The command ends with this error, and tells it then.
-        ImportOutcome::RolledBack(_) => {}
+        ImportOutcome::RolledBack(_) | ImportOutcome::Refused(_) => {}
     }
 }
 

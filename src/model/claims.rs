@@ -4,7 +4,7 @@
 //! Nothing here needs to know the receiving replica. What only that one can judge (its own clock, what it knows) is
 //! decided where a bundle is received.
 
-use super::{Clock, Entry, FolderState, Head, Incarnation, Knowledge, MOST_ISSUED, Stamp};
+use super::{Clock, Entry, FolderState, Head, Incarnation, Knowledge, MOST_ISSUED, PassesOver, Stamp};
 
 /// A claim that can't be true, in words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,8 +82,13 @@ impl Claims {
     /// # Errors
     /// It says something that can't be true.
     pub fn of(head: &Head) -> Result<Self, Untrue> {
-        for (knowledge, what) in [(&head.base, "its base"), (&head.tip, "its tip"), (&head.horizon, "its horizon")] {
-            knowledge.iter().try_for_each(|(_, clock)| can_be(clock, what))?;
+        for (knowledge, what) in [
+            (&head.base, "its base"),
+            (&head.tip, "its tip"),
+            (&head.horizon, "its horizon"),
+            (&head.left_out, "what it leaves out"),
+        ] {
+            knows(knowledge, what)?;
         }
         if head.full && !head.base.is_empty() {
             return Err(Untrue::FullWithBase);
@@ -101,6 +106,15 @@ impl Claims {
     /// What can be said by a replica of this knowledge, in which every clock is one that can be.
     pub(super) fn within(knowledge: &Knowledge) -> Self {
         Self { tip: knowledge.clone() }
+    }
+
+    /// Checks what a bundle's sender says to pass over.
+    ///
+    /// # Errors
+    /// It says something that can't be true.
+    pub fn passes_over(passes: &PassesOver) -> Result<(), Untrue> {
+        let what = "what its sender passes over";
+        [&passes.after, &passes.until].into_iter().try_for_each(|knowledge| knows(knowledge, what))
     }
 
     /// Checks what is said of a folder.
@@ -149,6 +163,10 @@ impl Claims {
         can_be(stamp.clock, what)?;
         if self.tip.covers(stamp) { Ok(()) } else { Err(Untrue::NotCovered { what, stamp }) }
     }
+}
+
+fn knows(knowledge: &Knowledge, what: &'static str) -> Result<(), Untrue> {
+    knowledge.iter().try_for_each(|(_, clock)| can_be(clock, what))
 }
 
 fn can_be(clock: Clock, what: &'static str) -> Result<(), Untrue> {
@@ -208,12 +226,13 @@ mod tests {
     #[test]
     fn a_head_that_can_not_be_true_is_told_by_its_rule() {
         let beyond = Clock::from_bits(Clock::LAST.bits() + 1).unwrap();
-        let lies: [HeadLie; 13] = [
+        let lies: [HeadLie; 14] = [
             (|h| h.full = true, Untrue::FullWithBase),
             (|h| h.base.set(OTHER, Clock::from_bits(6).unwrap()), Untrue::BaseBeyondTip(OTHER)),
             (|h| h.base.set(Incarnation(3), Clock::FIRST), Untrue::BaseBeyondTip(Incarnation(3))),
             (|h| h.horizon.set(OTHER, Clock::from_bits(6).unwrap()), Untrue::HorizonBeyondTip(OTHER)),
             (|h| h.tip.set(OTHER, Clock::from_bits(Clock::LAST.bits() + 1).unwrap()), Untrue::BeyondLast(beyond)),
+            (|h| h.left_out.set(OTHER, Clock::from_bits(Clock::LAST.bits() + 1).unwrap()), Untrue::BeyondLast(beyond)),
             (|h| h.issued = clocks(&[9, 6]), Untrue::IssuedUnsorted),
             (|h| h.issued = clocks(&[6, 6, 9]), Untrue::IssuedUnsorted),
             (|h| h.issued = clocks(&[4, 9]), Untrue::IssuedOutside(at(4, ME).clock)),
@@ -233,6 +252,19 @@ mod tests {
         nothing_issued.base = nothing_issued.tip.clone();
         nothing_issued.issued.clear();
         assert!(Claims::of(&nothing_issued).is_ok());
+    }
+
+    #[test]
+    fn what_is_passed_over_has_clocks_that_can_be() {
+        let beyond = Clock::from_bits(Clock::LAST.bits() + 1).unwrap();
+        let of = |clock| [(OTHER, clock)].into_iter().collect::<Knowledge>();
+        for (after, until, claimed) in [
+            (Clock::FIRST, Clock::LAST, Ok(())),
+            (Clock::LAST, beyond, Err(Untrue::BeyondLast(beyond))),
+            (beyond, Clock::LAST, Err(Untrue::BeyondLast(beyond))),
+        ] {
+            assert_eq!(Claims::passes_over(&PassesOver { after: of(after), until: of(until) }), claimed);
+        }
     }
 
     type Lie<'l> = (&'l dyn Fn(&mut Entry), Untrue);

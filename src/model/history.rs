@@ -26,6 +26,8 @@ pub enum Happened {
     /// A change doesn't hold, since somebody else had made another one without knowing of it: this move, these changes of
     /// flags, or, if it is neither, this removal.
     Overruled {
+        /// The rule by which it gave way.
+        rule: Rule,
         /// The folder where it is, or was last.
         folder: FolderName,
         /// The folder to which it was moved.
@@ -33,6 +35,48 @@ pub enum Happened {
         /// What was set (`true`) or cleared.
         flags: Vec<(Flag, bool)>,
     },
+}
+
+/// A rule by which of two changes that were made without knowing of each other one gives way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// The other one of the same folder or flag was made later.
+    Later,
+    /// The other one of the same folder or flag was made at the same time: which of them counts is the same everywhere.
+    SameTime,
+    /// The message was moved, and a removal that had not seen that doesn't count.
+    Moved,
+    /// The message was delivered anew, and a removal that had not seen that doesn't count.
+    Delivered,
+    /// The message was removed from where it was last.
+    Removed,
+}
+
+impl Rule {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Later, Self::SameTime, Self::Moved, Self::Delivered, Self::Removed];
+
+    /// How it is called where programs read it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Later => "later",
+            Self::SameTime => "same-time",
+            Self::Moved => "moved",
+            Self::Delivered => "delivered",
+            Self::Removed => "removed",
+        }
+    }
+
+    /// What the rule says, for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Later => "a later change of the same counts",
+            Self::SameTime => "of two changes at the same time one counts everywhere",
+            Self::Moved => "a move counts more than a removal that had not seen it",
+            Self::Delivered => "what was delivered anew is not removed by who had not seen that",
+            Self::Removed => "a removal counts more than flags, and than a move that came before the one it had seen",
+        }
+    }
 }
 
 impl Happened {

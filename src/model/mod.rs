@@ -42,7 +42,9 @@ pub use exchange::{
 pub use flag::{Flag, FlagRegisters, FlagSet};
 pub use folder::{FolderName, FolderState};
 pub use head::{Head, MOST_ISSUED};
-pub use history::{Happened, Happening, PastChange, Register, TakenBack, arrival, as_before, happenings, take_back};
+pub use history::{
+    Happened, Happening, PastChange, Register, Rule, TakenBack, arrival, as_before, happenings, take_back,
+};
 pub use job::{Hearing, JobRole, JobState, Memory, Ranked, ReportRank, Ruling, Signer, which_counts};
 pub use job_intake::{
     Forgettable, KeptJobs, MOST_FORGOTTEN, NotForgotten, Party, Quota, RelayJobs, Taken, is_taken_in, keeps_input,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Entry, Flag, FolderName, Happened, Happening, Knowledge, Stamp};
+use super::{Entry, Flag, FolderName, Happened, Happening, Knowledge, Rule, Stamp};
 
 /// One side of a merge: an entry as it is there, and the changes of which the other side knew nothing.
 struct Side<'e> {
@@ -21,7 +21,7 @@ impl Side<'_> {
         removal.map(|removal| removal.stamp).filter(|stamp| self.is_unheard(*stamp))
     }
 
-    /// Where it was moved, and when, without the other side's knowing.
+    /// Where it was moved, or came, and when, without the other side's knowing.
     fn unheard_move(&self) -> Option<(Stamp, &FolderName)> {
         let (stamp, folder) = &self.entry.location;
         (self.entry.alive() && self.is_unheard(*stamp)).then_some((*stamp, folder))
@@ -34,59 +34,87 @@ impl Side<'_> {
 }
 
 /// The parts of changes with one stamp that are overruled. If it is none of these, it is a removal.
-#[derive(Default)]
 struct Lost {
+    rule: Rule,
     to: Option<FolderName>,
     flags: Vec<(Flag, bool)>,
 }
 
+/// What is overruled, by the stamps of the changes.
+#[derive(Default)]
+struct AllLost(BTreeMap<Stamp, Lost>);
+
+impl AllLost {
+    /// What a change with this stamp loses by a rule. If it loses more by another one, the first of the two is told.
+    fn by(&mut self, stamp: Stamp, rule: Rule) -> &mut Lost {
+        let lost = self.0.entry(stamp).or_insert_with(|| Lost { rule, to: None, flags: Vec::new() });
+        lost.rule = lost.rule.min(rule);
+        lost
+    }
+}
+
+/// Why of two changes of the same the one with this stamp gives way to the other.
+fn later(lost: Stamp, holds: Stamp) -> Rule {
+    if lost.clock == holds.clock { Rule::SameTime } else { Rule::Later }
+}
+
 /// What is overruled when `theirs` is merged into `mine`: what either side has changed that the other, whose knowledge is
-/// given (`here` and `there`), had not seen, and has changed otherwise. The later change of a register holds. A removal holds against changes of
-/// flags, and not against a move. The oldest overruled change comes first, with its stamp.
+/// given (`here` and `there`), had not seen, and has changed otherwise. Each has the [`Rule`] by which it gives way. The
+/// oldest comes first, with its stamp.
 pub fn overruled(mine: &Entry, theirs: &Entry, here: &Knowledge, there: &Knowledge) -> Vec<Happening> {
     let merged = mine.merge(theirs);
     let mine = Side { entry: mine, known_to_other: there };
     let theirs = Side { entry: theirs, known_to_other: here };
-    let mut lost: BTreeMap<Stamp, Lost> = BTreeMap::new();
+    let mut lost = AllLost::default();
     if merged.alive() {
-        both_alive(&mine, &theirs, merged.floor, &mut lost);
-    } else if mine.entry.alive() {
+        both_alive(&mine, &theirs, &merged, &mut lost);
+    } else if mine.entry.alive() || theirs.entry.alive() {
+        // Who has removed it had moved it since, and knew nothing of this move.
+        let moves = [&mine, &theirs].into_iter().filter_map(Side::unheard_move);
+        for (stamp, to) in moves.filter(|(stamp, _)| *stamp < merged.location.0) {
+            lost.by(stamp, Rule::Removed).to = Some(to.clone());
+        }
+    }
+    if !merged.alive() && mine.entry.alive() {
         // That a message was read before it was removed elsewhere is nothing that anybody misses.
         let is_missed = |flag: &Flag| !matches!(flag, Flag::Recent | Flag::Info(b'S'));
         let set_later = |stamp: Stamp| stamp > mine.entry.born;
         for (flag, stamp, on) in mine.unheard_flags(merged.floor).filter(|(flag, ..)| is_missed(flag)) {
             if set_later(*stamp) {
-                lost.entry(*stamp).or_default().flags.push((flag.clone(), *on));
+                lost.by(*stamp, Rule::Removed).flags.push((flag.clone(), *on));
             }
         }
     }
-    let told = lost.into_iter().map(|(stamp, Lost { to, flags })| Happening {
+    let told = lost.0.into_iter().map(|(stamp, Lost { rule, to, flags })| Happening {
         stamp: Some(stamp),
-        what: Happened::Overruled { folder: merged.location.1.clone(), to, flags },
+        what: Happened::Overruled { rule, folder: merged.location.1.clone(), to, flags },
     });
     told.collect()
 }
 
 /// The same of a message that lives after the merge.
-fn both_alive(mine: &Side<'_>, theirs: &Side<'_>, floor: Stamp, lost: &mut BTreeMap<Stamp, Lost>) {
+fn both_alive(mine: &Side<'_>, theirs: &Side<'_>, merged: &Entry, lost: &mut AllLost) {
+    let floor = merged.floor;
     // Somebody has removed it who had not seen where it is. What was removed here is told when it comes back: the others may
     // know of the removal by then. Who delivers it anew has seen it, and means that.
     let mine_removed = mine.entry.removal.filter(|_| !mine.entry.alive() && mine.entry.born == theirs.entry.born);
     let theirs_removed = theirs.unheard_removal().filter(|_| mine.entry.alive());
     for stamp in mine_removed.map(|removal| removal.stamp).into_iter().chain(theirs_removed) {
-        lost.entry(stamp).or_default();
+        let is_new = merged.location.0 == merged.born;
+        lost.by(stamp, if is_new { Rule::Delivered } else { Rule::Moved });
     }
     if let (Some(one), Some(other)) = (mine.unheard_move(), theirs.unheard_move())
         && one.1 != other.1
     {
-        let (stamp, to) = one.min(other);
-        lost.entry(stamp).or_default().to = Some(to.clone());
+        let ((stamp, to), (holds, _)) = (one.min(other), one.max(other));
+        lost.by(stamp, later(stamp, holds)).to = Some(to.clone());
     }
     for (flag, at, on) in mine.unheard_flags(floor) {
         let other = theirs.unheard_flags(floor).find(|(other, ..)| other == flag);
         let Some((_, other_at, other_on)) = other.filter(|(.., other)| other != on) else { continue };
-        let (stamp, on) = (*at, *on).min((*other_at, *other_on));
-        lost.entry(stamp).or_default().flags.push((flag.clone(), on));
+        let (one, other) = ((*at, *on), (*other_at, *other_on));
+        let ((stamp, on), (holds, _)) = (one.min(other), one.max(other));
+        lost.by(stamp, later(stamp, holds)).flags.push((flag.clone(), on));
     }
 }
 
@@ -132,11 +160,12 @@ mod tests {
         };
         let here = overruled(&mine, &theirs, &known(HERE), &known(THERE));
         let text = |happening: &Happening| {
-            let Happened::Overruled { folder, to, flags } = &happening.what else { unreachable!() };
+            let Happened::Overruled { rule, folder, to, flags } = &happening.what else { unreachable!() };
             let flags = flags.iter().map(|(flag, on)| format!(" {}{flag}", if *on { '+' } else { '-' }));
             let to = to.as_ref().map_or(String::new(), |to| format!(" to {to}"));
             let stamp = happening.stamp.unwrap();
-            format!("{} by {} in {folder}:{to}{}", stamp.clock.bits(), stamp.incarnation.0, flags.collect::<String>())
+            let (at, by, rule) = (stamp.clock.bits(), stamp.incarnation.0, rule.name());
+            format!("{at} by {by} in {folder}:{to}{} ({rule})", flags.collect::<String>())
         };
         here.iter().map(text).collect()
     }
@@ -154,31 +183,50 @@ mod tests {
         let unread: Change = &|entry| entry.set_flag(at(20, HERE), flag("S"), false);
         let gone: Change = &|entry| entry.remove(at(30, THERE));
         let gone_here: Change = &|entry| entry.remove(at(20, HERE));
+        let to_spam_at_once: Change = &|entry| entry.move_to(at(20, THERE), folder("Spam"));
+        let unstar_at_once: Change = &|entry| entry.set_flag(at(20, THERE), flag("F"), false);
+        // They have moved it before they removed it.
+        let gone_from_spam: Change = &|entry| entry.remove(at(40, THERE));
+        let anew: Change = &|entry| entry.deliver_anew(at(20, HERE));
         // Known to both: they have met since.
         let long_ago: Change = &|entry| entry.move_to(at(8, THERE), folder("Old"));
         for (mine, theirs, expected) in [
             (&[][..], &[][..], &[][..]),
             (&[to_work], &[], &[]),
             (&[], &[to_spam], &[]),
-            (&[to_work], &[to_spam], &["20 by 1 in Spam: to Work"]),
-            (&[to_work], &[to_spam_first], &["15 by 2 in Work: to Spam"]),
+            (&[to_work], &[to_spam], &["20 by 1 in Spam: to Work (later)"]),
+            (&[to_work], &[to_spam_first], &["15 by 2 in Work: to Spam (later)"]),
+            (&[to_work], &[to_spam_at_once], &["20 by 1 in Spam: to Work (same-time)"]),
+            (&[to_work], &[to_spam, gone_from_spam], &["20 by 1 in Spam: to Work (removed)"]),
+            (&[to_spam, gone_from_spam], &[], &[]),
             (&[to_work], &[also_to_work], &[]),
             (&[to_work], &[long_ago], &[]),
             (&[to_work], &[answered], &[]),
-            (&[star], &[star_and_back], &["20 by 1 in INBOX: +F"]),
+            (&[star], &[star_and_back], &["20 by 1 in INBOX: +F (later)"]),
+            (&[star], &[unstar_at_once], &["20 by 1 in INBOX: +F (same-time)"]),
             (&[star], &[also_star], &[]),
             (&[star], &[answered], &[]),
-            (&[star, to_work], &[star_and_back, to_spam], &["20 by 1 in Spam: to Work +F"]),
-            (&[star], &[gone], &["20 by 1 in INBOX: +F"]),
+            (&[star, to_work], &[star_and_back, to_spam], &["20 by 1 in Spam: to Work +F (later)"]),
+            (&[star], &[gone], &["20 by 1 in INBOX: +F (removed)"]),
             (&[unread], &[gone], &[]),
-            (&[to_work], &[gone], &["30 by 2 in Work:"]),
-            (&[gone_here], &[to_spam], &["20 by 1 in Spam:"]),
+            (&[to_work], &[gone], &["30 by 2 in Work: (moved)"]),
+            (&[anew], &[gone], &["30 by 2 in INBOX: (delivered)"]),
+            (&[gone_here], &[to_spam], &["20 by 1 in Spam: (moved)"]),
             (&[gone_here], &[gone], &[]),
             (&[gone_here], &[answered], &[]),
         ] {
             assert_eq!(told(mine, theirs), expected);
         }
     }
+
+    #[test]
+    fn a_move_that_is_lost_to_a_removal_is_told_where_it_was_removed_too() {
+        let to_work: Change = &|entry| entry.move_to(at(15, THERE), folder("Work"));
+        let to_spam: Change = &|entry| entry.move_to(at(20, HERE), folder("Spam"));
+        let gone: Change = &|entry| entry.remove(at(40, HERE));
+        assert_eq!(told(&[to_spam, gone], &[to_work]), ["15 by 2 in Spam: to Work (removed)"]);
+    }
+
     #[test]
     fn what_was_removed_here_is_told_when_a_move_brings_it_back_and_not_when_a_delivery_does() {
         let mut gone =
@@ -192,7 +240,7 @@ mod tests {
             [(Incarnation(HERE), at(90, HERE).clock), (Incarnation(THERE), at(90, THERE).clock)].into_iter().collect();
         let known_here: Knowledge = [(Incarnation(HERE), at(90, HERE).clock)].into_iter().collect();
         let told = overruled(&gone, &theirs, &known_here, &all);
-        let what = Happened::Overruled { folder: folder("Work"), to: None, flags: Vec::new() };
+        let what = Happened::Overruled { rule: Rule::Moved, folder: folder("Work"), to: None, flags: Vec::new() };
         assert_eq!(told, [Happening { stamp: Some(at(20, HERE)), what }]);
         let mut anew = gone.merge(&moved);
         anew.deliver_anew(at(40, THERE));

@@ -57,6 +57,18 @@ impl PassesOver {
         self.until.covers(stamp) && !self.after.covers(stamp)
     }
 
+    /// What is believed by who passes this over.
+    pub fn believed(&self) -> Caps {
+        Caps::up_to(self.until.iter().map(|(incarnation, _)| (incarnation, self.after.get(incarnation))))
+    }
+
+    /// Whether who has shown to know so much, and to pass this over, has taken all that a bundle of this tip tells.
+    pub fn has_taken(&self, shown: &Knowledge, tip: &Knowledge) -> bool {
+        let mut said = shown.clone();
+        said.join(&self.until);
+        said.includes(tip)
+    }
+
     /// Whether an entry is sent in vain to who has shown to know so much and to pass this over: there is nothing else in it.
     pub fn leaves_out(&self, entry: &Entry, shown: &Knowledge) -> bool {
         !self.is_empty() && entry.stamps().all(|stamp| stamp == Stamp::ZERO || shown.covers(stamp) || self.has(stamp))
@@ -89,6 +101,14 @@ mod tests {
 
     fn between(after: u64, until: u64) -> PassesOver {
         PassesOver { after: up_to(&[at(after, THIEF)]), until: up_to(&[at(until, THIEF)]) }
+    }
+
+    #[test]
+    fn what_is_passed_over_has_been_taken_as_well() {
+        for (tip, taken) in [(4, true), (9, true), (10, false)] {
+            assert_eq!(between(5, 9).has_taken(&up_to(&[at(5, THIEF)]), &up_to(&[at(tip, THIEF)])), taken, "{tip}");
+        }
+        assert!(!between(5, 9).has_taken(&Knowledge::new(), &up_to(&[at(1, HONEST)])));
     }
 
     #[test]

@@ -103,12 +103,24 @@ impl Caps {
         }
     }
 
+    /// Believes each of these up to there, whenever it was revoked.
+    pub fn up_to(until: impl IntoIterator<Item = (Incarnation, Clock)>) -> Self {
+        Self { until: until.into_iter().collect(), before: BTreeMap::new() }
+    }
+
     /// Whether a living entry would not be as it is here with somebody who believes no more than this, and has nothing of it
     /// yet: not there, or in another folder, or with other flags.
     pub fn passes_over(&self, id: &EntryId, mine: &Entry) -> bool {
-        let seen =
-            |entry: &Entry| (entry.alive(), entry.location.1.clone(), entry.flags_on().cloned().collect::<Vec<_>>());
-        mine.alive() && self.entry(id, None, mine).is_none_or(|believed| seen(&believed) != seen(mine))
+        mine.alive() && self.shows_otherwise(id, mine)
+    }
+
+    /// The same of any entry: one that is removed here can be there as well. An entry can hold registers that aren't believed
+    /// and nobody sees, such as a removal that was taken back.
+    pub fn shows_otherwise(&self, id: &EntryId, mine: &Entry) -> bool {
+        let seen = |entry: &Entry| {
+            entry.alive().then(|| (entry.location.1.clone(), entry.flags_on().cloned().collect::<Vec<_>>()))
+        };
+        self.entry(id, None, mine).and_then(|believed| seen(&believed)) != seen(mine)
     }
 
     /// What is believed of a folder.
@@ -432,6 +444,21 @@ mod tests {
                     [(HONEST, at(99, HONEST).clock), (THIEF, at(THEFT - 1, THIEF).clock)].into_iter().collect();
                 assert_eq!(Claims::within(&known).entry(&believed), Ok(()), "{what}");
             }
+        }
+        // What nobody sees makes no difference: a removal that was taken back, or what the thief brought and somebody removed.
+        for (what, entry, passes_over, otherwise) in [
+            ("before the theft", mine(), false, false),
+            ("brought", delivered(late), true, true),
+            ("brought, and removed by others", removed(delivered(late), at(70, HONEST)), false, false),
+            ("flagged", flagged(mine(), late), true, true),
+            ("moved", moved(mine(), late), true, true),
+            ("moved, and then by others", moved(moved(mine(), late), at(70, HONEST)), false, false),
+            ("removed", removed(mine(), late), false, true),
+            ("removed, and back", redelivered(&removed(mine(), late), at(70, HONEST)), false, false),
+            ("removed by others", removed(mine(), at(40, HONEST)), false, false),
+        ] {
+            let found = (caps().passes_over(&id(), &entry), caps().shows_otherwise(&id(), &entry));
+            assert_eq!(found, (passes_over, otherwise), "{what}");
         }
         let folder = |stamp| caps().folder(FolderState { stamp, present: true });
         assert!(folder(honest).is_some() && folder(late).is_none());

@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::export::Packed;
-use super::import::{Arrived, keeping};
+use super::import::{Arrived, Origin, keeping};
 use super::{ExportOptions, Exported, ImportOptions, ImportOutcome, Imported, Replica};
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::{Conversation, Heard, converse, was_told_to_stop};
@@ -271,7 +271,7 @@ impl<'r> Call<'r> {
             let talk = std::thread::Builder::new()
                 .spawn_scoped(scope, move || converse(&conversation, say, &mut to, &mut |line| aside(peer, line)));
             let talk = talk.map_err(fail)?;
-            let answer = beside.keep_bundles(&answer_from(peer), from);
+            let answer = beside.keep_bundles(&answer_from(peer), Origin::Answer, from);
             Ok((talk.join().expect("a conversation does not panic"), answer))
         })
     }

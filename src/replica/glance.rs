@@ -45,6 +45,11 @@ impl Glance {
         there.map(|row| row.name.as_str().to_owned()).collect()
     }
 
+    /// The same, and those that were removed and are remembered.
+    pub fn known_folders(&self) -> Vec<String> {
+        self.0.all_folders().iter().map(|row| row.name.as_str().to_owned()).collect()
+    }
+
     /// The newest jobs whose ids begin so, and how they stand. Those that no command has taken out of the outbox yet are
     /// not among them.
     pub fn jobs(&self, beginning: &str) -> Result<Vec<Choice>> {

@@ -10,7 +10,7 @@ use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::import::{Application, FromWhom, ImportOptions, Imported, Landing, ahead_of_clock, no_clock};
+use super::import::{Application, FromWhom, ImportOptions, Imported, Landing, Origin, ahead_of_clock, no_clock};
 use super::init::{check_for_maildirs, check_mail_root, detect, make_key, make_state, write_file};
 use super::mail_root::{check_doubts, check_size, probe};
 use super::survey::survey;
@@ -80,7 +80,8 @@ impl Replica {
     ) -> Result<Joined> {
         home.check_stays(&*world.disk)?;
         let about = file.map_or_else(|| String::from("standard input"), |file| file.display().to_string());
-        let rejected = |error: &crate::bundle::Error| Self::rejection(error).about(&about);
+        let origin = Origin::of(file);
+        let rejected = |error: &crate::bundle::Error| Self::rejection(error, origin).about(&about);
         let keys = Self::keys_at(home, &world)?.and_code(options.code.clone());
         let mut stream = Stream::opened_by(source, keys);
         let reader = stream.next_bundle().map_err(|error| match error {
@@ -105,7 +106,8 @@ impl Replica {
             let replica = Self::open(home, world, Access::Write(options.lock_timeout))?;
             records.drain_verified().map_err(|error| rejected(&error))?;
             let mut bundles = vec![Imported::of(file, &manifest, &inviter)];
-            replica.import_all(&mut stream, file, &about, &import_options, |imported| bundles.push(imported))?;
+            replica
+                .import_all(&mut stream, (file, origin), &about, &import_options, |imported| bundles.push(imported))?;
             replica.note_missing_contents()?;
             return Ok(Joined { replica, inviter, bundles, found: ScanReport::default(), by_code, before: true });
         }
@@ -125,11 +127,11 @@ impl Replica {
         };
         let applied = replica
             .apply(&application, records)
-            .map_err(|fault| fault.into_error().at(replica.mail_root()).about(&about))?;
+            .map_err(|fault| fault.into_error(origin).at(replica.mail_root()).about(&about))?;
         (first.outcome, first.changes) = (applied.outcome, applied.changes);
         replica.mark_mail_root();
         let mut bundles = vec![first];
-        replica.import_all(&mut stream, file, &about, &import_options, |imported| bundles.push(imported))?;
+        replica.import_all(&mut stream, (file, origin), &about, &import_options, |imported| bundles.push(imported))?;
         replica.note_missing_contents()?;
         Ok(Joined { replica, inviter, bundles, found: applied.found, by_code, before: false })
     }

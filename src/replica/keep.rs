@@ -2,13 +2,23 @@
 //! to be kept.
 
 use super::Replica;
+use super::authors::Who;
 use super::replicas::ShutOut;
-use super::scan::ScanOptions;
+use super::scan::{ScanOptions, ScanReport};
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
 use crate::model::{Caps, FolderState, Knowledge};
 use crate::state::{Action, EntryKey, EntryRow};
 use crate::text::plural;
+
+/// What a person has kept of a replica that was revoked.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// Messages that are this replica's own from now on.
+    pub messages: u64,
+    /// What the scan before it has found: what it could not look at is kept as it was before.
+    pub scan: ScanReport,
+}
 
 impl Replica {
     /// How many messages are here as a replica that was revoked has left them: those who have not taken that by themselves
@@ -26,17 +36,20 @@ impl Replica {
     }
 
     /// Makes what a replica that was revoked has brought, and is here, this replica's own, as it is here: from then on it goes to
-    /// the others. What a person has removed or taken back before counts as that. Returns how many messages they are.
+    /// the others. What a person has removed or taken back before counts as that.
     ///
     /// # Errors
     /// Nobody is called so, or it isn't revoked; or the scan before it fails. Then nothing is changed.
-    pub fn keep_what_came_from(&self, name: &str) -> Result<u64> {
-        let id = self.author(name)?.id;
-        let Some(out) = self.shut_outs()?.get(&id).cloned() else {
+    pub fn keep_what_came_from(&self, name: &str) -> Result<Kept> {
+        let out = match self.author(name)?.who {
+            Who::Replica(id) => self.shut_outs()?.get(&id).cloned(),
+            Who::Incarnation(_) => None,
+        };
+        let Some(out) = out else {
             return Err(Error::failed(format!("keeping what {name} has brought: it isn't revoked"))
                 .advise("nothing of it is passed over, so there is nothing to do"));
         };
-        self.scan(&ScanOptions::default())?;
+        let scan = self.scan(&ScanOptions::default())?;
         let caps = self.caps_of(&out)?;
         let tx = self.begin()?;
         let mut keys: Vec<EntryKey> = Vec::new();
@@ -52,7 +65,7 @@ impl Replica {
             .map(|row| row.key)
             .collect();
         if keys.is_empty() && folders.is_empty() {
-            return Ok(0);
+            return Ok(Kept { messages: 0, scan });
         }
         let stamp = tx.issue(self.now())?;
         for key in &keys {
@@ -64,9 +77,10 @@ impl Replica {
         for folder in folders {
             tx.set_folder_state(folder, FolderState { stamp, present: true })?;
         }
-        self.record_kept(&tx, name, keys.len() as u64)?;
+        let messages = keys.len() as u64;
+        self.record_kept(&tx, name, messages)?;
         tx.commit()?;
-        Ok(keys.len() as u64)
+        Ok(Kept { messages, scan })
     }
 
     fn record_kept(&self, tx: &Transaction<'_>, name: &str, count: u64) -> Result<()> {

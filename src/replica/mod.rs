@@ -60,18 +60,21 @@ pub use call::{CallOptions, Called};
 pub use changes::Mark;
 pub use doctor::{Mending, MendingKind, NewIdentity, RepairOptions, Repaired};
 pub use errands::{Care, Carrier, Errand, Outlook};
-pub use export::{ExportOptions, Exported, Fullness, InviteOptions, MessageContents, Patient, ReadableBy, Secrecy, To};
+pub use export::{
+    Existing, ExportOptions, Exported, Fullness, InviteOptions, MessageContents, Patient, ReadableBy, Secrecy, To,
+};
 pub use glance::{Choice, Glance};
 pub use happenings::{HistoryOptions, Origins};
 pub use home::Home;
 pub use hooks::Hook;
 pub use import::{
-    Arrived, Changes, Foreseen, ImportOptions, ImportOutcome, Imported, Lying, Reception, Refusal, Sender,
+    Arrived, Changes, Foreseen, ImportOptions, ImportOutcome, Imported, Lying, Origin, Reception, Refusal, Sender,
     is_called_a_bundle,
 };
 pub use init::InitOptions;
 pub use jobs::{JobReportBody, JobResult, JobRun, JobStanding};
 pub use join::{JoinOptions, Joined};
+pub use keep::Kept;
 pub use keys::Passphrase;
 pub use leave::{LeaveOptions, LeavePlan, Left as LeftBehind, Losing, TrashFate};
 pub use mail_root::Doubts;

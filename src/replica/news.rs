@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry as Slot;
 use std::io::{self, BufRead};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Replica;
+use super::{Origin, Replica};
 use crate::bundle::{self, Record, RecordsPart, limits};
 use crate::error::{Error, Result};
 use crate::headline::{Head, Headline};
@@ -64,7 +64,10 @@ impl NewsTaker {
             Slot::Occupied(slot) => slot.into_mut(),
             Slot::Vacant(_) if known == limits::FOLDERS => {
                 let what = "the number of the folders in which its messages are";
-                return Err(Replica::rejection(&bundle::Error::TooLarge { what, limit: limits::FOLDERS }));
+                return Err(Replica::rejection(
+                    &bundle::Error::TooLarge { what, limit: limits::FOLDERS },
+                    Origin::File,
+                ));
             }
             Slot::Vacant(slot) => {
                 let folder = news.folder.clone();
@@ -112,9 +115,14 @@ impl BundleNews {
     ///
     /// # Errors
     /// Something in the bundle is wrong, or there is no room for the list.
-    pub fn read<R: BufRead>(records: RecordsPart<'_, R>, telling: Telling, checked: bool) -> Result<Self> {
+    pub fn read<R: BufRead>(
+        records: RecordsPart<'_, R>,
+        telling: Telling,
+        checked: bool,
+        origin: Origin,
+    ) -> Result<Self> {
         Self::look(records, telling, checked).map_err(|fault| match fault {
-            Fault::Bundle(error) => Replica::rejection(&error),
+            Fault::Bundle(error) => Replica::rejection(&error, origin),
             Fault::Here(error) => error,
         })
     }

@@ -34,8 +34,8 @@ pub struct Purged {
 impl Replica {
     /// Forgets tombstones and folders that were removed, as far as every peer has shown to know of it, what has been in
     /// the trash for long enough and has no tombstone any more, jobs that have been finished for long enough and of
-    /// which every peer has heard, jobs that don't concern this replica any more, and old history. The days are the
-    /// configuration's. As long as nobody knows what time it is, nothing goes by its age; `doubts` says whether a person has
+    /// which every peer has heard, or that were asked for by a replica that was revoked, jobs that don't concern this
+    /// replica any more, and old history. The days are the configuration's. As long as nobody knows what time it is, nothing goes by its age; `doubts` says whether a person has
     /// looked at a clock that is in doubt.
     ///
     /// # Errors
@@ -138,7 +138,7 @@ impl Replica {
         let wall = self.wall_clock();
         let before = wall.0.saturating_sub(u64::from(self.config.jobs_days) * DAY);
         let me = self.public_key().id();
-        let shown = self.shown_by_all()?;
+        let (shown, out) = (self.shown_by_all()?, self.shut_outs()?);
         let mut after = None;
         loop {
             let batch = self.state.job_batch(after, BATCH)?;
@@ -151,8 +151,14 @@ impl Replica {
                 let cancelled = if job.target == me { None } else { self.cancelled_at(&job)? };
                 // The requester's clock may be wrong: by a date that can't be, the job is over as well.
                 let taken_back = |since| since <= before || !wall.can_date(since);
-                let over = job.final_since.map_or_else(|| cancelled.is_some_and(taken_back), |since| since <= before);
-                let known = |stamp: &Stamp| shown.iter().all(|shown| shown.covers(*stamp));
+                // Nobody waits for what becomes of a job of a replica that was revoked: whoever hears of that passes it over.
+                let shut_out = out.get(&job.requester).filter(|_| !self.is_me(&job.requester));
+                let since_heard = shut_out.and_then(|out| out.by.iter().map(|heard| heard.heard).min());
+                let passed_on = since_heard.is_some_and(|heard| job.target != me && taken_back(heard));
+                let over = job
+                    .final_since
+                    .map_or_else(|| cancelled.is_some_and(taken_back) || passed_on, |since| since <= before);
+                let known = |stamp: &Stamp| shut_out.is_some() || shown.iter().all(|shown| shown.covers(*stamp));
                 // What is passed on for those whom nobody here knows (any more) is nobody's business.
                 let concerns = self.concerns(&job.requester, &job.target)?;
                 if concerns && (!over || !self.state.statement_stamps(job.key)?.iter().all(known)) {

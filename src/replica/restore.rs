@@ -12,7 +12,7 @@ use crate::disk::Hashed;
 use crate::error::{Error, Result};
 use crate::model::{Digest, FolderName, Origin};
 use crate::state::{Action, Occasion, TrashKey};
-use crate::text::{plural, printable};
+use crate::text::{plural, printable, quoted};
 
 /// What a person wants back.
 #[derive(Clone, Debug, Default)]
@@ -147,10 +147,14 @@ impl Replica {
 
     /// Why nothing has come back of what a name stands for.
     fn not_gone(&self, named: &Named<'_>) -> Result<Error> {
-        let (name, removed) =
-            (printable(named.name), "`mailsync trash list`, here and on other machines, shows what was removed before");
-        let Meant::Message(digest) = &named.meant else {
-            return Ok(Error::failed(format!("restoring {name}: nothing of it has vanished")).advise(removed));
+        let name = printable(named.name);
+        let digest = match &named.meant {
+            Meant::Message(digest) => digest,
+            Meant::Folder(folder) => {
+                let advice = Self::removed_before(Some(folder));
+                return Ok(Error::failed(format!("restoring {name}: nothing of it has vanished")).advise(advice));
+            }
+            Meant::Trashed(_) => unreachable!("it is back, or the command has failed"),
         };
         let rows = self.state.entries_of(digest)?;
         let there = rows.iter().filter(|row| row.entry.alive()).map(|row| printable(row.entry.location.1.as_str()));
@@ -158,6 +162,15 @@ impl Replica {
         let there = there.into_iter().collect::<Vec<_>>().join(", ");
         Ok(Error::failed(format!("restoring {name}: it has not vanished, and is in {there}"))
             .advise(format!("`mailsync log --message {digest}` tells what became of it")))
+    }
+
+    /// How to get back what was removed before the last scan: in this folder, or anywhere.
+    pub fn removed_before(folder: Option<&FolderName>) -> String {
+        let of = folder.map_or_else(String::new, |folder| format!(" --folder {}", quoted(folder.as_str())));
+        format!(
+            "`mailsync log --removed{of}` shows what was recorded as removed, which `mailsync restore` gets back by its digest; what \
+             bundles have removed is in the trash, here or on other machines: `mailsync trash list{of}`"
+        )
     }
 
     /// Delivers a message anew whose removal was recorded, in the folder and with the flags that it had. Its contents

@@ -57,7 +57,7 @@ impl Replica {
     /// looked at anew, and what isn't there is taken for removed, unless it is much.
     ///
     /// # Errors
-    /// As for [`Replica::scan`]; then nothing was changed.
+    /// As for [`Replica::scan`]; then nothing was changed. Of a dry run that would be refused, the report says so.
     pub fn move_root(&self, options: &MoveOptions) -> Result<ScanReport> {
         let tx = self.begin()?;
         tx.on_occasion(Occasion { action: Action::Doctor, peer: None, bundle: None });
@@ -72,6 +72,8 @@ impl Replica {
             tx.commit()?;
             self.materialise()?;
             self.roll_on()?;
+        } else if self.state.is_rehearsing() {
+            tx.commit()?;
         }
         Ok(report)
     }

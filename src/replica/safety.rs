@@ -86,6 +86,36 @@ impl Earlier {
     }
 }
 
+/// Something that an import did since a person had allowed it: much was removed, or moved elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Done {
+    /// Whether anything was removed.
+    pub removed: bool,
+    /// Whether anything was moved out of a folder.
+    pub moved: bool,
+}
+
+impl Done {
+    /// What a person is told who has not meant it: the way back, for what a command of this beginning (milliseconds since 1970
+    /// UTC) has done with bundles of this peer.
+    pub fn way_back(self, began: u64, peer: &str) -> String {
+        // What came into the trash in the same second, before that, is looked at by whoever restores it.
+        let (since, peer) = (local_time(began), printable(peer));
+        let mut ways = Vec::new();
+        if self.removed {
+            ways.push(format!("`mailsync trash restore --since \"{since}\"` brings back what was removed"));
+        }
+        if self.moved {
+            ways.push(format!("`mailsync undo --by {peer} --since TIME` takes back what {peer} has moved since then"));
+        }
+        format!(
+            "much was removed or moved elsewhere, as was allowed; if it was a mistake, {}: here, and everywhere with the next bundles \
+             from here",
+            ways.join(", and ")
+        )
+    }
+}
+
 /// What is said of an earlier refusal, and of its end, if there was any.
 fn of_earlier(earlier: Option<&Earlier>, own: &str, before: &str) -> (String, String) {
     earlier.map_or_else(Default::default, |earlier| (earlier.words(own, before), earlier.end()))
@@ -118,6 +148,10 @@ pub(super) struct Losses {
     /// The refusal from which on it is counted, if it isn't from the beginning of the command.
     pub earlier: Option<Earlier>,
 }
+
+/// The options by which a person says that it is meant.
+pub(super) const ALLOW_DELETE: &str = "--allow-mass-delete";
+pub(super) const ALLOW_ADD: &str = "--allow-mass-add";
 
 /// The command that gets back what vanished.
 pub(super) const RESTORE: &str = "mailsync restore";
@@ -164,10 +198,21 @@ impl By {
         }
     }
 
+    /// The command that shows what would be removed, and removes nothing.
+    pub fn look(self) -> &'static str {
+        match self {
+            Self::Scan => "mailsync scan --dry-run -v",
+            Self::DeepScan => "mailsync scan --deep --dry-run -v",
+            Self::Repair => "mailsync doctor --repair --dry-run -v",
+            Self::MovedRoot => "mailsync doctor --moved-root --dry-run -v",
+            Self::Import => "mailsync import --dry-run -v",
+        }
+    }
+
     /// What to do about a loss: of this folder, or of several.
     fn advice(self, folder: Option<&str>) -> String {
         match self {
-            Self::Import => allow("--allow-mass-delete"),
+            Self::Import => allow(ALLOW_DELETE),
             Self::MovedRoot => format!(
                 "see that config.toml names the right directory and layout; if that mail is really to be gone, run `{}`",
                 self.confirmation()
@@ -189,9 +234,30 @@ fn allow(option: &str) -> String {
     format!("if that is meant, add {option} to `mailsync import` or `mailsync update`")
 }
 
+/// The refusal of what a command does by this: `what` with `since` is what a guard has found. Who only looks has seen
+/// what it is, and is told that without this option nothing comes of it; who doesn't is told first how to look.
+pub(super) fn refusal(dry_run: DryRun, by: By, option: &str, (what, since): (&str, &str), advice: &str) -> Error {
+    match dry_run {
+        DryRun::Yes => Error::refused(format!("{what}, which is refused without {option}{since}")).advise(advice),
+        DryRun::No => {
+            let shows = match (by, option) {
+                (By::Import, ALLOW_ADD) => ", with the same bundle, shows what it would bring",
+                (By::Import, _) => ", with the same bundle, shows which",
+                _ => " shows which",
+            };
+            Error::refused(format!("{what}{since}")).advise(format!("`{}`{shows}; {advice}", by.look()))
+        }
+    }
+}
+
 /// The guard over mass removals: refuses to take more than half of a large folder, more than a quarter of all mail, or
 /// most folders.
-pub(super) fn guard_losses(allowed: MassDelete, limits: &Limits, by: By, losses: &Losses) -> Result<()> {
+pub(super) fn guard_losses(
+    (allowed, dry_run): (MassDelete, DryRun),
+    limits: &Limits,
+    by: By,
+    losses: &Losses,
+) -> Result<()> {
     if allowed == MassDelete::Allow {
         return Ok(());
     }
@@ -216,7 +282,9 @@ pub(super) fn guard_losses(allowed: MassDelete, limits: &Limits, by: By, losses:
     let folder = large.map(|(name, _)| name.as_str());
     let own = loss.gone.saturating_sub(loss.before).to_string();
     let (since, end) = of_earlier(losses.earlier.as_ref(), &own, &loss.before.to_string());
-    Err(Error::refused(format!("{}: {what}{since}", by.doing())).advise(format!("{}{end}", by.advice(folder))))
+    let advice = format!("{}{end}", by.advice(folder));
+    let what = format!("{}: {what}", by.doing());
+    Err(refusal(dry_run, by, ALLOW_DELETE, (&what, &since), &advice))
 }
 
 /// What imports add.
@@ -231,77 +299,99 @@ pub(super) struct Gain {
 }
 
 /// The guard over mass additions: refuses what is more than there was, and more than a mailbox gets in a while.
-pub(super) fn guard_additions(allowed: MassAdd, limits: &Limits, gain: &Gain, held: &Amount) -> Result<()> {
+pub(super) fn guard_additions(
+    (allowed, dry_run): (MassAdd, DryRun),
+    limits: &Limits,
+    gain: &Gain,
+    held: &Amount,
+) -> Result<()> {
     if allowed == MassAdd::Allow {
         return Ok(());
     }
+    let Some(TooMuch { what, all, own, in_words }) = too_much(limits, gain, held) else { return Ok(()) };
+    let before = in_words(all.saturating_sub(own));
+    let (since, end) = of_earlier(gain.earlier.as_ref(), &in_words(own), &before);
+    let advice = format!("{}{end}", allow(ALLOW_ADD));
+    let what = format!("importing: {what}");
+    Err(refusal(dry_run, By::Import, ALLOW_ADD, (&what, &since), &advice))
+}
+
+/// Something of which too much would be added.
+struct TooMuch {
+    /// How much it is, beside what, for people.
+    what: String,
+    /// By all that is counted together.
+    all: u64,
+    /// By the command itself.
+    own: u64,
+    /// How these are told.
+    in_words: fn(u64) -> String,
+}
+
+/// The first of the things that are counted of which too much would be added.
+fn too_much(limits: &Limits, gain: &Gain, held: &Amount) -> Option<TooMuch> {
     let too_much = |added: u64, limit: u64, held: u64| added > limit && added > held;
     let count = |count: u64| count.to_string();
     let (added, own) = (&gain.all, &gain.own);
-    let (what, all, own, in_words): (String, u64, u64, fn(u64) -> String) =
-        if too_much(added.messages, limits.add_messages, held.messages) {
-            (
-                format!("{} would be added to {}", plural(added.messages, "message"), held.messages),
-                added.messages,
-                own.messages,
-                count,
-            )
-        } else if too_much(added.bytes, limits.add_bytes, held.bytes) {
-            (
-                format!("{} of mail would be added to {}", bytes(added.bytes), bytes(held.bytes)),
-                added.bytes,
-                own.bytes,
-                bytes,
-            )
-        } else if too_much(added.folders, limits.add_folders, held.folders) {
-            (
-                format!("{} would be added to {}", plural(added.folders, "folder"), held.folders),
-                added.folders,
-                own.folders,
-                count,
-            )
-        } else if too_much(added.tombstones, limits.add_tombstones, held.messages) {
-            let tombstones = plural(added.tombstones, "removed message");
-            (
-                format!("{tombstones} that were never here would be remembered, beside {} here", held.messages),
-                added.tombstones,
-                own.tombstones,
-                count,
-            )
-        } else if too_much(added.incarnations, limits.add_incarnations, held.incarnations) {
-            let incarnations = plural(added.incarnations, "incarnation");
-            (
-                format!("{incarnations} would become known that have told nothing here themselves"),
-                added.incarnations,
-                own.incarnations,
-                count,
-            )
-        } else if too_much(added.flags, limits.add_flags, held.flags) {
-            (
-                format!(
-                    "{} would be set for the first time, more than eight for each message",
-                    plural(added.flags, "flag")
-                ),
-                added.flags,
-                own.flags,
-                count,
-            )
-        } else if too_much(added.keyword_bytes, limits.add_keyword_bytes, held.keyword_bytes) {
-            (
-                format!(
-                    "{} of keywords would be added, more than 64 bytes for each message",
-                    bytes(added.keyword_bytes)
-                ),
-                added.keyword_bytes,
-                own.keyword_bytes,
-                bytes,
-            )
-        } else {
-            return Ok(());
-        };
-    let before = in_words(all.saturating_sub(own));
-    let (since, end) = of_earlier(gain.earlier.as_ref(), &in_words(own), &before);
-    Err(Error::refused(format!("importing: {what}{since}")).advise(format!("{}{end}", allow("--allow-mass-add"))))
+    let found: (String, u64, u64, fn(u64) -> String) = if too_much(added.messages, limits.add_messages, held.messages) {
+        (
+            format!("{} would be added to {}", plural(added.messages, "message"), held.messages),
+            added.messages,
+            own.messages,
+            count,
+        )
+    } else if too_much(added.bytes, limits.add_bytes, held.bytes) {
+        (
+            format!("{} of mail would be added to {}", bytes(added.bytes), bytes(held.bytes)),
+            added.bytes,
+            own.bytes,
+            bytes,
+        )
+    } else if too_much(added.folders, limits.add_folders, held.folders) {
+        (
+            format!("{} would be added to {}", plural(added.folders, "folder"), held.folders),
+            added.folders,
+            own.folders,
+            count,
+        )
+    } else if too_much(added.tombstones, limits.add_tombstones, held.messages) {
+        let tombstones = plural(added.tombstones, "removed message");
+        (
+            format!("{tombstones} that were never here would be remembered, beside {} here", held.messages),
+            added.tombstones,
+            own.tombstones,
+            count,
+        )
+    } else if too_much(added.incarnations, limits.add_incarnations, held.incarnations) {
+        let incarnations = plural(added.incarnations, "incarnation");
+        (
+            format!("{incarnations} would become known that have told nothing here themselves"),
+            added.incarnations,
+            own.incarnations,
+            count,
+        )
+    } else if too_much(added.flags, limits.add_flags, held.flags) {
+        (
+            format!(
+                "{} would be set for the first time, more than eight for each message",
+                plural(added.flags, "flag")
+            ),
+            added.flags,
+            own.flags,
+            count,
+        )
+    } else if too_much(added.keyword_bytes, limits.add_keyword_bytes, held.keyword_bytes) {
+        (
+            format!("{} of keywords would be added, more than 64 bytes for each message", bytes(added.keyword_bytes)),
+            added.keyword_bytes,
+            own.keyword_bytes,
+            bytes,
+        )
+    } else {
+        return None;
+    };
+    let (what, all, own, in_words) = found;
+    Some(TooMuch { what, all, own, in_words })
 }
 
 /// What an import is to write, such as mail, must find room: a disk that fills up in the middle leaves none for anybody
@@ -396,13 +486,17 @@ mod tests {
     fn check(losses: &Losses, refused: bool, words: &str) {
         for by in [By::Scan, By::Import] {
             let limits = Limits::default();
-            let guarded = guard_losses(MassDelete::Refuse, &limits, by, losses);
-            assert_eq!(guarded.is_err(), refused, "{losses:?}");
-            if let Err(error) = guarded {
-                assert!(error.to_string().contains(words), "{error}");
-                assert!(error.to_string().contains("--allow-mass-delete"), "{error}");
+            for dry_run in [DryRun::No, DryRun::Yes] {
+                let guarded = guard_losses((MassDelete::Refuse, dry_run), &limits, by, losses);
+                assert_eq!(guarded.is_err(), refused, "{losses:?}");
+                if let Err(error) = guarded {
+                    let error = error.to_string();
+                    assert!(error.contains(words) && error.contains("--allow-mass-delete"), "{error}");
+                    let is_told_to_look = error.contains(&format!("`{}`", by.look()));
+                    assert_eq!(is_told_to_look, dry_run == DryRun::No, "{error}");
+                }
+                assert!(guard_losses((MassDelete::Allow, dry_run), &limits, by, losses).is_ok(), "{losses:?}");
             }
-            assert!(guard_losses(MassDelete::Allow, &limits, by, losses).is_ok(), "{losses:?}");
         }
     }
 
@@ -460,13 +554,16 @@ mod tests {
         ];
         for (added, held, refused) in table {
             let gain = Gain { all: added, own: added, earlier: None };
-            let guarded = guard_additions(MassAdd::Refuse, &limits, &gain, &held);
+            let guarded = guard_additions((MassAdd::Refuse, DryRun::No), &limits, &gain, &held);
             assert_eq!(guarded.is_err(), refused.is_some(), "{added:?} to {held:?}");
             if let (Err(error), Some(words)) = (guarded, refused) {
                 assert!(error.to_string().contains(words), "{error}");
                 assert!(error.to_string().contains("--allow-mass-add"), "{error}");
             }
-            assert!(guard_additions(MassAdd::Allow, &limits, &gain, &held).is_ok(), "{added:?} to {held:?}");
+            assert!(
+                guard_additions((MassAdd::Allow, DryRun::No), &limits, &gain, &held).is_ok(),
+                "{added:?} to {held:?}"
+            );
         }
     }
 
@@ -475,11 +572,13 @@ mod tests {
         let earlier = || Some(Earlier { by: String::from("desktop"), raised: 1_800_000_000_000 });
         let all = Loss { gone: 150, held: 300, before: 110 };
         let losses = Losses { all, earlier: earlier(), ..Losses::default() };
-        let removing = guard_losses(MassDelete::Refuse, &Limits::default(), By::Import, &losses).unwrap_err();
+        let refuse = (MassDelete::Refuse, DryRun::No);
+        let removing = guard_losses(refuse, &Limits::default(), By::Import, &losses).unwrap_err();
         let amount = |bytes| Amount { bytes, ..Amount::default() };
         let gain = Gain { all: amount(3 << 30), own: amount(1 << 30), earlier: earlier() };
-        let adding =
-            guard_additions(MassAdd::Refuse, &Limits::default(), &gain, &Amount::default()).unwrap_err().to_string();
+        let adding = guard_additions((MassAdd::Refuse, DryRun::No), &Limits::default(), &gain, &Amount::default())
+            .unwrap_err()
+            .to_string();
         for (error, words) in [
             (removing.to_string(), [": 40 by this command and 110 before it", "--allow-mass-delete"]),
             (adding, [": 1.0 GiB by this command and 2.0 GiB before it", "--allow-mass-add"]),
@@ -494,6 +593,17 @@ mod tests {
             for words in words.into_iter().chain(common) {
                 assert!(error.contains(words), "{words}: {error}");
             }
+        }
+    }
+
+    #[test]
+    fn the_way_back_is_that_of_what_was_done() {
+        for (removed, moved, restore, undo) in
+            [(true, false, true, false), (false, true, false, true), (true, true, true, true)]
+        {
+            let words = Done { removed, moved }.way_back(1_800_000_000_000, "desktop");
+            assert_eq!(words.contains("`mailsync trash restore --since \"20"), restore, "{words}");
+            assert_eq!(words.contains("`mailsync undo --by desktop --since TIME`"), undo, "{words}");
         }
     }
 

@@ -7,7 +7,7 @@ use super::safety::{counts_until, still_counts};
 use super::{Care, Carrier, Errand, JobStanding, Replica};
 use crate::error::Result;
 use crate::model::{FolderName, JobState, Keyword, Knowledge, PassesOver};
-use crate::state::{Alarm, Guarded, Invited, Peer, Totals, Waiting};
+use crate::state::{Alarm, EntryRow, Guarded, Invited, Peer, Totals, Waiting};
 
 /// So many jobs that went wrong are shown.
 const SHOWN: u32 = 5;
@@ -120,7 +120,8 @@ pub struct Unseen {
     pub bytes: u64,
     /// Jobs with statements that are new to it.
     pub jobs: u64,
-    /// Entries in which nothing else is new to it than what it passes over, of replicas that were revoked.
+    /// Entries that are otherwise there than here, as nothing else in them is new to it than what it passes over, of replicas
+    /// that were revoked.
     pub passed_over: u64,
 }
 
@@ -208,10 +209,10 @@ impl Replica {
 
     /// What somebody has not shown to know who knows so much; without what that passes over.
     pub(super) fn unseen_by(&self, shown: &Knowledge, passes_over: &PassesOver) -> Result<Unseen> {
-        let in_vain = Cell::new(0);
-        let (entries, bytes) = self.state.count_changed_since(shown, |entry| {
+        let (in_vain, believed) = (Cell::new(0), passes_over.believed());
+        let (entries, bytes) = self.state.count_changed_since(shown, |EntryRow { id, entry, .. }| {
             let is_out = passes_over.leaves_out(entry, shown);
-            in_vain.set(in_vain.get() + u64::from(is_out));
+            in_vain.set(in_vain.get() + u64::from(is_out && believed.shows_otherwise(id, entry)));
             is_out
         })?;
         let mut said = shown.clone();

@@ -4,11 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use super::safety::{
-    By, Earlier, Gain, Loss, Losses, MassAdd, MassDelete, guard_additions, guard_losses, still_counts,
+    By, Done, DryRun, Earlier, Gain, Loss, Losses, MassAdd, MassDelete, guard_additions, guard_losses, still_counts,
 };
 use crate::bundle::ReplicaId;
 use crate::config::Limits;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::Amount;
 use crate::state::{Alarm, Departed, EntryKey, EntryRow, FolderKey, Guarded, Since, State, Transaction};
 
@@ -29,6 +29,14 @@ pub(super) struct Tally {
     addition_alarm: Option<Standing>,
     /// What a guard has refused last, for what the command does by itself.
     refused: Cell<Option<Guarded>>,
+    /// Whose bundle was counted last.
+    by: Option<ReplicaId>,
+    /// When the command began: milliseconds since 1970 UTC.
+    began: u64,
+    /// What the bundle that was counted last does, if that is much and was allowed.
+    allowed: Cell<Option<Done>>,
+    /// In a dry run, the first refusal of the bundle that is looked at: the look goes on.
+    told: RefCell<Option<Error>>,
 }
 
 /// An alarm that counts.
@@ -90,15 +98,19 @@ impl Standing {
 }
 
 impl Tally {
-    /// Begins to count, unless an earlier bundle of the command did. What a person has allowed ends the alarm about it.
-    /// `name` is what a replica is called.
+    /// Begins to count a bundle of this replica, together with the earlier ones of the command. What a person has allowed
+    /// ends the alarm about it. `name` is what a replica is called.
     pub fn begin(
         &mut self,
         tx: &Transaction<'_>,
+        by: ReplicaId,
         allowed: (MassDelete, MassAdd),
         now: u64,
         name: impl Fn(&ReplicaId) -> Result<String>,
     ) -> Result<()> {
+        self.by = Some(by);
+        self.told.take();
+        self.allowed.take();
         // If an earlier bundle was refused, all of this was undone with it.
         tx.begin_departed()?;
         let alarm = |guarded, is_allowed| -> Result<Option<Standing>> {
@@ -111,6 +123,7 @@ impl Tally {
         self.addition_alarm = alarm(Guarded::Added, allowed.1 == MassAdd::Allow)?;
         tx.recall_departed()?;
         if self.removing.is_none() {
+            self.began = now;
             self.removing = Some(Before::begin(tx)?);
             self.adding = Some(Before::begin(tx)?);
         }
@@ -138,29 +151,65 @@ impl Tally {
         self.removing.iter().chain(alarm).filter(move |before| key <= before.last).map(|before| before.since)
     }
 
+    /// In a dry run, why the bundle that was looked at last would be refused, if it would.
+    pub fn take_refusal(&self) -> Option<Error> {
+        self.told.take()
+    }
+
+    /// What the bundle that was counted last has done, if it is so much that a person had to allow it; and when the command
+    /// began.
+    pub fn take_allowed(&self) -> Option<(Done, u64)> {
+        self.allowed.take().map(|done| (done, self.began))
+    }
+
+    /// A dry run goes on behind a refusal: it tells what would be done.
+    fn heed(&self, guarded: Result<()>, dry_run: DryRun) -> Result<()> {
+        match guarded {
+            Err(error) if dry_run == DryRun::Yes && error.kind() == ErrorKind::Refused => {
+                self.told.borrow_mut().get_or_insert(error);
+                Ok(())
+            }
+            guarded => guarded,
+        }
+    }
+
     /// Looks at all that the command's bundles take away, by itself and together with what was refused before.
     ///
     /// # Errors
-    /// It is so much that it is to be allowed first.
-    pub fn guard_departures(&self, state: &State, allowed: MassDelete, limits: &Limits) -> Result<()> {
+    /// It is so much that it is to be allowed first, and this is no dry run.
+    pub fn guard_departures(&self, state: &State, allowed: (MassDelete, DryRun), limits: &Limits) -> Result<()> {
         let Some(own) = &self.removing else { return Ok(()) };
         let guard = |losses: &Losses| guard_losses(allowed, limits, By::Import, losses);
-        let by_itself = guard(&lost(state, limits, own, own)?);
+        let losses = lost(state, limits, own, own)?;
+        let by_itself = guard(&losses);
+        if allowed == (MassDelete::Allow, DryRun::No) {
+            let is_much = guard_losses((MassDelete::Refuse, DryRun::No), limits, By::Import, &losses).is_err();
+            let left: u64 = losses.by_folder.iter().map(|(_, loss)| loss.gone).sum();
+            let (removed, moved) = (losses.all.gone > 0, left > losses.all.gone);
+            self.allowed.set((is_much && (removed || moved)).then_some(Done { removed, moved }));
+        }
         if by_itself.is_err() {
             self.refused.set(Some(Guarded::Removed));
         }
         if let Some(Standing { before, earlier, .. }) = &self.removal_alarm {
-            guard(&Losses { earlier: Some(earlier.clone()), ..lost(state, limits, before, own)? })?;
+            let together = guard(&Losses { earlier: Some(earlier.clone()), ..lost(state, limits, before, own)? });
+            self.heed(together, allowed.1)?;
         }
-        by_itself
+        self.heed(by_itself, allowed.1)
     }
 
     /// Looks at what a bundle adds, together with what the command's earlier ones did, and with what was refused before.
     /// It is in the state already.
     ///
     /// # Errors
-    /// It is so much that it is to be allowed first.
-    pub fn guard_arrivals(&self, state: &State, allowed: MassAdd, limits: &Limits, bundle: Amount) -> Result<()> {
+    /// It is so much that it is to be allowed first, and this is no dry run.
+    pub fn guard_arrivals(
+        &self,
+        state: &State,
+        allowed: (MassAdd, DryRun),
+        limits: &Limits,
+        bundle: Amount,
+    ) -> Result<()> {
         let Some(before) = &self.adding else { return Ok(()) };
         let own = self.added + bundle;
         let guard = |gain: &Gain, before: &Before| -> Result<Result<()>> {
@@ -175,9 +224,10 @@ impl Tally {
             self.refused.set(Some(Guarded::Added));
         }
         if let Some(Standing { before, added, earlier }) = &self.addition_alarm {
-            guard(&Gain { all: *added + bundle, own, earlier: Some(earlier.clone()) }, before)??;
+            let together = guard(&Gain { all: *added + bundle, own, earlier: Some(earlier.clone()) }, before)?;
+            self.heed(together, allowed.1)?;
         }
-        by_itself
+        self.heed(by_itself, allowed.1)
     }
 
     /// Records what a bundle takes away and adds, where an alarm stands: it goes with the bundle's transaction.
@@ -203,10 +253,10 @@ impl Tally {
         self.refused.get().is_some()
     }
 
-    /// Raises the alarm, or raises it again, for a bundle of this replica: what a guard has refused stays refused for the
-    /// commands that come.
-    pub fn raise(&self, tx: &Transaction<'_>, by: ReplicaId, now: u64) -> Result<()> {
-        let Some(guarded) = self.refused.take() else { return Ok(()) };
+    /// Raises the alarm, or raises it again, for the bundle that was counted last: what a guard has refused stays refused
+    /// for the commands that come. All of what that bundle has changed is undone already.
+    pub fn raise(&self, tx: &Transaction<'_>, now: u64) -> Result<()> {
+        let (Some(guarded), Some(by)) = (self.refused.take(), self.by) else { return Ok(()) };
         if let Some(alarm) = standing(tx, guarded, now)? {
             return tx.set_alarm(guarded, &Alarm { raised: now, by, ..alarm });
         }

@@ -6,7 +6,9 @@ use std::ops::Deref;
 use super::Replica;
 use crate::bundle::ReplicaId;
 use crate::error::Result;
-use crate::model::{Digest, Entry, EntryId, FolderState, Happening, MOST_FORGOTTEN, Stamp, WallClock, happenings};
+use crate::model::{
+    Digest, Entry, EntryId, FolderState, Happening, MOST_FORGOTTEN, Stamp, WallClock, arrival, happenings,
+};
 use crate::state::{self, EntryKey, EntryRow, FolderKey, Job, JobKey, Occasion, OccasionKey, Place, StatementKind};
 
 /// Changes to the state that are made together or not at all. If it is dropped without a commit, they are undone and
@@ -124,6 +126,13 @@ impl Transaction<'_> {
             self.state.add_happening(key, id, happening)?;
         }
         Ok(())
+    }
+
+    /// The contents of an entry have come that missed them. That it has come is told once, whatever this transaction has done
+    /// to it before.
+    pub(super) fn tell_arrival(&self, row: &EntryRow) -> Result<()> {
+        self.withdraw_arrival(&row.id)?;
+        self.tell_of(&row.id, &[arrival(&row.entry)])
     }
 
     /// An entry of which this transaction has told that it has come misses its contents: it comes with them.

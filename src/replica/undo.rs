@@ -17,7 +17,7 @@ const BATCH: u32 = 256;
 /// Whose changes are taken back.
 #[derive(Clone, Debug)]
 pub struct UndoOptions {
-    /// The name or the id of the replica that made them.
+    /// The name, the id or the incarnation of the replica that made them.
     pub by: String,
     /// When the first of them was made, as that replica's clock was: milliseconds since 1970 UTC.
     pub since: u64,
@@ -153,7 +153,7 @@ impl Replica {
         theirs: ChangesOf,
         each: &mut dyn FnMut(&UndoItem) -> Result<()>,
     ) -> Result<Undone> {
-        let scan = self.scan(&ScanOptions { dry_run: options.dry_run, ..ScanOptions::default() })?;
+        let scan = self.scan(&ScanOptions { dry_run: options.dry_run, ..ScanOptions::default() })?.unless_refused()?;
         let tx = self.begin()?;
         tx.on_occasion(Occasion { action: Action::Undo, peer: None, bundle: None });
         let done = Undone { by: author.name.clone(), scan, ..Undone::default() };

@@ -287,7 +287,7 @@ impl State {
 
     /// The number of entries with a register that `base` doesn't cover, and the bytes of the messages that go with
     /// them; without those that are left out.
-    pub fn count_changed_since(&self, base: &Knowledge, left_out: impl Fn(&Entry) -> bool) -> Result<(u64, u64)> {
+    pub fn count_changed_since(&self, base: &Knowledge, left_out: impl Fn(&EntryRow) -> bool) -> Result<(u64, u64)> {
         if base.is_empty() {
             return Ok(self.count_all());
         }
@@ -295,7 +295,7 @@ impl State {
         self.fill_delta(base)?;
         let query = format!("SELECT {COLUMNS} FROM temp.delta d CROSS JOIN entry e ON e.key = d.entry");
         self.rows(&query, [], |row| {
-            if left_out(&row.entry) {
+            if left_out(&row) {
                 return Ok(());
             }
             entries += 1;

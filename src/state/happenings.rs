@@ -6,7 +6,7 @@ use super::codec::{damaged, list, optional_stamp};
 use super::history::Action;
 use super::{State, Transaction};
 use crate::error::Result;
-use crate::model::{Clock, Digest, EntryId, Flag, FolderName, Happened, Happening, Incarnation, PastChange};
+use crate::model::{Clock, Digest, EntryId, Flag, FolderName, Happened, Happening, Incarnation, PastChange, Rule};
 
 /// An action in whose course something became of messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,7 +118,7 @@ fn optional_name(row: &Row<'_>, column: usize) -> Result<Option<FolderName>> {
     if row.get_ref(column)? == rusqlite::types::ValueRef::Null { Ok(None) } else { name(row, column).map(Some) }
 }
 
-/// Reads what happened from the columns that begin here: incarnation, clock, what, folder, `from_folder`, flags.
+/// Reads what happened from the columns that begin here: incarnation, clock, what, folder, `from_folder`, flags, rule.
 fn happening(row: &Row<'_>, first: usize) -> Result<Happening> {
     let folder = name(row, first + 3)?;
     let what = match row.get(first + 2)? {
@@ -130,7 +130,10 @@ fn happening(row: &Row<'_>, first: usize) -> Result<Happening> {
             if what == CHANGED {
                 Happened::Changed { folder, from: other, flags }
             } else {
-                Happened::Overruled { folder, to: other, flags }
+                let name = row.get_ref(first + 6)?.as_str().ok();
+                let rule = Rule::ALL.into_iter().find(|rule| Some(rule.name()) == name);
+                let rule = rule.ok_or_else(|| damaged("why a change doesn't hold"))?;
+                Happened::Overruled { rule, folder, to: other, flags }
             }
         }
         REMOVED => Happened::Removed(folder),
@@ -168,14 +171,14 @@ impl State {
     /// The changes of an entry that the history has, the newest first. Arrivals and removals are not among them.
     pub fn past_of(&self, id: &EntryId) -> Result<Vec<PastChange>> {
         let mut query = self.conn.prepare_cached(
-            "SELECT h.incarnation, h.clock, h.what, h.folder, h.from_folder, h.flags, o.command
+            "SELECT h.incarnation, h.clock, h.what, h.folder, h.from_folder, h.flags, h.rule, o.command
              FROM happening h JOIN occasion o ON o.key = h.occasion
              WHERE h.digest = ? AND h.birth = ? AND h.ordinal = ? AND h.what = 1 ORDER BY h.key DESC",
         )?;
         let mut rows = query.query((id.digest.0, id.birth.as_str(), id.ordinal))?;
         let mut past = Vec::new();
         while let Some(row) = rows.next()? {
-            let took_back = row.get_ref(6)?.as_str().ok() == Some(Action::Undo.word());
+            let took_back = row.get_ref(7)?.as_str().ok() == Some(Action::Undo.word());
             let Happening { stamp: Some(stamp), what: Happened::Changed { folder, from, flags } } = happening(row, 0)?
             else {
                 continue;
@@ -212,7 +215,8 @@ impl State {
         // What is known of one message is found by its digest.
         let of_message = if filter.digest.is_some() { "h.digest = ?1" } else { "?1 IS NULL" };
         let mut query = self.conn.prepare_cached(&format!(
-            "SELECT at, command, peer, bundle, digest, birth, ordinal, incarnation, clock, what, folder, from_folder, flags
+            "SELECT at, command, peer, bundle, digest, birth, ordinal, incarnation, clock, what, folder, from_folder, flags,
+                    rule
              FROM (
                  SELECT h.*, o.at, o.command, o.peer, o.bundle FROM happening h JOIN occasion o ON o.key = h.occasion
                  WHERE {of_message}
@@ -254,13 +258,13 @@ impl State {
     pub fn events_after(&self, after: i64, limit: u32) -> Result<Vec<(i64, MessageEvent)>> {
         let mut query = self.conn.prepare_cached(
             "SELECT o.at, o.command, o.peer, o.bundle, h.digest, h.birth, h.ordinal, h.incarnation, h.clock, h.what,
-                    h.folder, h.from_folder, h.flags, h.key
+                    h.folder, h.from_folder, h.flags, h.rule, h.key
              FROM happening h JOIN occasion o ON o.key = h.occasion WHERE h.key > ? ORDER BY h.key LIMIT ?",
         )?;
         let mut rows = query.query((after, limit))?;
         let mut events = Vec::new();
         while let Some(row) = rows.next()? {
-            events.push((row.get(13)?, event(row)?));
+            events.push((row.get(14)?, event(row)?));
         }
         Ok(events)
     }
@@ -314,15 +318,16 @@ impl Transaction<'_> {
                 (CHANGED, folder, from.as_ref(), (!flags.is_empty()).then(|| flags_to_text(flags)))
             }
             Happened::Removed(folder) => (REMOVED, folder, None, None),
-            Happened::Overruled { folder, to, flags } => {
+            Happened::Overruled { folder, to, flags, .. } => {
                 (OVERRULED, folder, to.as_ref(), (!flags.is_empty()).then(|| flags_to_text(flags)))
             }
         };
+        let rule = if let Happened::Overruled { rule, .. } = &happening.what { Some(rule.name()) } else { None };
         self.conn
             .prepare_cached(
                 "INSERT INTO happening
-                     (occasion, digest, birth, ordinal, incarnation, clock, what, folder, from_folder, flags)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                     (occasion, digest, birth, ordinal, incarnation, clock, what, folder, from_folder, flags, rule)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?
             .execute((
                 occasion.0,
@@ -335,6 +340,7 @@ impl Transaction<'_> {
                 folder.as_str(),
                 from.map(FolderName::as_str),
                 flags,
+                rule,
             ))?;
         Ok(())
     }

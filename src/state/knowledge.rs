@@ -103,6 +103,13 @@ impl State {
         rows.map(|id| id?.parse().map_err(|_| damaged("the id of a replica that was heard of"))).collect()
     }
 
+    /// All replicas whose own bundles have shown incarnations as theirs, peers or not.
+    pub fn all_heard(&self) -> Result<Vec<ReplicaId>> {
+        let mut query = self.conn.prepare_cached("SELECT DISTINCT peer FROM heard ORDER BY peer")?;
+        let rows = query.query_map((), |row| row.get::<_, String>(0))?;
+        rows.map(|id| id?.parse().map_err(|_| damaged("the id of a replica that was heard of"))).collect()
+    }
+
     /// The incarnations whose own bundles have denied what is known of them here.
     pub fn denied(&self) -> Result<Vec<Incarnation>> {
         let mut query = self.conn.prepare_cached("SELECT incarnation FROM knowledge WHERE denied <> 0")?;

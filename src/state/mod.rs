@@ -42,6 +42,7 @@ mod succeeded;
 #[cfg(test)]
 pub(crate) mod testing;
 mod trash;
+mod unrecorded;
 
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
@@ -113,6 +114,13 @@ pub struct State {
 #[derive(Debug)]
 #[must_use]
 pub struct Rehearsal<'s>(&'s State);
+
+/// A part of a rehearsal. It is undone when this is dropped, unless it is kept.
+#[derive(Debug)]
+pub struct Part<'s> {
+    state: &'s State,
+    is_open: bool,
+}
 
 /// Changes that are made together or not at all: if it is dropped without a commit, they are undone. It reads like its
 /// [`State`], and sees the changes.
@@ -258,6 +266,15 @@ impl State {
         self.rehearsing.get()
     }
 
+    /// Begins a part of a rehearsal that can be undone by itself. Without a rehearsal there is nothing to undo.
+    pub fn begin_part(&self) -> Result<Part<'_>> {
+        let is_open = self.is_rehearsing();
+        if is_open {
+            self.conn.execute_batch("SAVEPOINT part")?;
+        }
+        Ok(Part { state: self, is_open })
+    }
+
     fn reload(&self) -> Result<()> {
         *self.folders.borrow_mut() = Folders::load(&self.conn)?;
         *self.disk_names.borrow_mut() = DiskNames::load(&self.conn)?;
@@ -358,6 +375,26 @@ impl Drop for Transaction<'_> {
             let rehearsing = self.state.is_rehearsing();
             let undo = if rehearsing { "ROLLBACK TO step; RELEASE step" } else { "ROLLBACK" };
             let _ = self.state.conn.execute_batch(undo);
+            let _ = self.state.reload();
+        }
+    }
+}
+
+impl Part<'_> {
+    /// What follows in the rehearsal sees what was changed.
+    pub fn keep(mut self) -> Result<()> {
+        if std::mem::take(&mut self.is_open) {
+            self.state.conn.execute_batch("RELEASE part")?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Part<'_> {
+    fn drop(&mut self) {
+        if self.is_open {
+            // As above.
+            let _ = self.state.conn.execute_batch("ROLLBACK TO part; RELEASE part");
             let _ = self.state.reload();
         }
     }

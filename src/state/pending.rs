@@ -217,10 +217,13 @@ impl Transaction<'_> {
         if added > 0 { self.count_missing_change(key, Change::Goes) } else { Ok(()) }
     }
 
-    /// Records that an entry's contents were found, or are no longer needed.
-    pub fn remove_missing(&self, key: EntryKey) -> Result<()> {
-        let removed = self.conn.prepare_cached("DELETE FROM missing WHERE entry = ?")?.execute([key.0])?;
-        if removed > 0 { self.count_missing_change(key, Change::Comes) } else { Ok(()) }
+    /// Records that an entry's contents were found, or are no longer needed. Returns whether it was missing.
+    pub fn remove_missing(&self, key: EntryKey) -> Result<bool> {
+        let was_missing = self.conn.prepare_cached("DELETE FROM missing WHERE entry = ?")?.execute([key.0])? > 0;
+        if was_missing {
+            self.count_missing_change(key, Change::Comes)?;
+        }
+        Ok(was_missing)
     }
 
     /// Counts an entry that is missing from here on, or not any more.

@@ -31,6 +31,8 @@ pub const VERSION: i64 = 3;
 /// last listed, and so are a directory's `device` and that of the one above it.
 /// `passed_over` has the files that were told to be no bundles, or are from strangers, each by the digest of what identifies
 /// it, and of who was known then.
+/// `unrecorded` has the files that an export was about to give their names and has not recorded, each by the digest of its size and
+/// beginning.
 /// `told_in_vain` is up to where bundles have told of what an incarnation has done that is passed over, since its replica was
 /// revoked, and `passed_entry` has the living messages among that which are not here.
 /// An `alarm` is what a guard has refused: over what imports take away (kind 0) or add (1). It has the `peer` whose bundle was
@@ -45,7 +47,7 @@ pub const VERSION: i64 = 3;
 /// are the stamp of the removal, where that is known. `restored` has the files in the trash whose messages were brought
 /// back.
 /// A `happening` is what became of an entry (0: it arrived, 1: it was moved or flagged, 2: it was removed, 3: the change does
-/// not hold beside another one) by the change
+/// not hold beside another one, by this `rule`) by the change
 /// with this stamp, and `occasion` where this was seen. It names folders and entries by what they are called: it
 /// outlives them.
 /// Who has used a token is a replica's id, or `withdrawn` or `expired`: then nobody has.
@@ -132,6 +134,7 @@ CREATE TABLE invitation (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE used_token (token BLOB PRIMARY KEY, used_by TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE passed_over (key INTEGER PRIMARY KEY, file BLOB NOT NULL UNIQUE) STRICT;
+CREATE TABLE unrecorded (key INTEGER PRIMARY KEY, file BLOB NOT NULL UNIQUE) STRICT;
 CREATE TABLE told_in_vain (incarnation INTEGER PRIMARY KEY, told INTEGER NOT NULL) STRICT;
 CREATE TABLE passed_entry (
     digest BLOB NOT NULL, birth TEXT NOT NULL, ordinal INTEGER NOT NULL, incarnation INTEGER NOT NULL,
@@ -153,7 +156,8 @@ CREATE TABLE occasion (
 CREATE TABLE happening (
     key INTEGER PRIMARY KEY, occasion INTEGER NOT NULL,
     digest BLOB NOT NULL, birth TEXT NOT NULL, ordinal INTEGER NOT NULL,
-    incarnation INTEGER, clock INTEGER, what INTEGER NOT NULL, folder TEXT NOT NULL, from_folder TEXT, flags TEXT
+    incarnation INTEGER, clock INTEGER, what INTEGER NOT NULL, folder TEXT NOT NULL, from_folder TEXT, flags TEXT,
+    rule TEXT
 ) STRICT;
 CREATE INDEX happening_digest ON happening (digest);
 ";

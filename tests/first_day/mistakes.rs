@@ -118,7 +118,7 @@ fn lists_of_nothing(day: &mut Day) {
 }
 
 fn names_of_bundles(day: &mut Day) {
-    day.about("A bundle takes another's place, has a name that isn't looked at, or lies deeper");
+    day.about("A bundle would take another's place, has a name that isn't looked at, or lies deeper");
     let (desktop, laptop) = day.pair();
     mail(&desktop, "INBOX", "Anna", "minutes", 1);
     day.at(&desktop, "mailsync export -o stick/my-bundle");

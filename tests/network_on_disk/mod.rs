@@ -22,8 +22,8 @@ use mailsync::model::{
     Digest, Entry, EntryId, Flag, FlagSet, FolderName, FolderState, JobState, Knowledge, RelayJobs, StateDigest,
 };
 use mailsync::replica::{
-    Access, ClockAhead, Doubts, ExportOptions, Fullness, ImportOptions, ImportOutcome, InitOptions, InviteOptions,
-    JoinOptions, MessageContents, Replica, ScanOptions, ScanReport, Secrecy,
+    Access, ClockAhead, Doubts, Existing, ExportOptions, Fullness, ImportOptions, ImportOutcome, InitOptions,
+    InviteOptions, JoinOptions, MessageContents, Replica, ScanOptions, ScanReport, Secrecy,
 };
 
 use crate::simulation::{Rng, View};
@@ -226,6 +226,7 @@ impl Network {
                 level: 1,
                 split: None,
                 secrecy: seed.is_multiple_of(2).then_some(Secrecy::Plain),
+                existing: Existing::Stays,
             };
             let opened = self.open(inviter)?;
             let mut code = None;
@@ -746,6 +747,7 @@ impl Network {
                 ImportOutcome::NotYet(_) => self.tally.waited += 1,
                 ImportOutcome::Rejected(error)
                 | ImportOutcome::RolledBack(error)
+                | ImportOutcome::Refused(error)
                 | ImportOutcome::ForSomeoneElse(error)
                 | ImportOutcome::Incomplete(error) => {
                     return Err(fail(error));

@@ -229,6 +229,16 @@ pub const GUIDE: &[Step] = &[
     Type("desktop$ mailsync restore Lists"),
     Type("desktop$ mailsync update"),
     Do("desktop", "test $(ls Maildir/.Lists/cur Maildir/.Lists/new | grep -c .) -ge 812"),
+    // When much was removed by mistake. The laptop has it all; that a job of its has failed is told on the way.
+    Do("laptop", "mailsync export --to desktop | ssh desktop mailsync import --reply | mailsync import || true"),
+    Do(
+        "desktop",
+        "rm -r Maildir/.Lists; mailsync scan --allow-mass-delete && mailsync export --to laptop -o /media/stick/",
+    ),
+    Fail("laptop$ mailsync import --dry-run -v", 6),
+    Type("laptop$ mailsync import --allow-mass-delete"),
+    Do("desktop", "mailsync import $(ls -t /media/stick/laptop-desktop-*.zst.age | head -1)"),
+    Do("desktop", "test $(ls Maildir/.Lists/cur Maildir/.Lists/new | grep -c .) -ge 812"),
     // Backups, moved and restored.
     Type("cd"),
     Do("desktop", "mv Maildir Mail2 && sed -i s/Maildir/Mail2/ .config/mailsync/config.toml"),
@@ -262,6 +272,7 @@ pub const LOST: &[Step] = &[
     Skip("mailsync peer revoke NAME [--since", "the form of the command"),
     Skip("note: laptop WAS REVOKED", "a_lost_machine_is_shut_out.rs sees that it is said"),
     Fill("mailsync trash restore --by laptop", &[("TIME", "2h")]),
+    Skip("mailsync trash restore --by 3f2a91bc", "what_a_thief_hides_is_laid_to_it.rs types an ID that was shown"),
     Type("mailsync peer revoke laptop --keep"),
     Fill("mailsync peer reinstate NAME", &[("NAME", "laptop"), ("mailsync peer revoke OTHER", "mailsync peer list")]),
     Fill("mailsync peer reinstate NAME", &[("mailsync peer reinstate NAME", "mailsync status")]),

@@ -14,9 +14,9 @@ use mailsync::maildir::LayoutKind;
 use mailsync::model::{Digest, JobState, StateDigest};
 use mailsync::process::{Ended, Finished, Launch, Launcher, Output};
 use mailsync::replica::{
-    Access, Care, Carrier, ClockAhead, DryRun, Errand, ExportOptions, Home, Hook, ImportOptions, Imported, InitOptions,
-    InviteOptions, JoinOptions, LeaveOptions, LeftBehind, MessageContents, RepairOptions, Replica, RestoreOptions,
-    RevokeOptions, ScanOptions, Secrecy, TrashFate, TrashKey, TrashSelection, UndoOptions, World,
+    Access, Care, Carrier, ClockAhead, DryRun, Errand, Existing, ExportOptions, Home, Hook, ImportOptions, Imported,
+    InitOptions, InviteOptions, JoinOptions, LeaveOptions, LeftBehind, MessageContents, RepairOptions, Replica,
+    RestoreOptions, RevokeOptions, ScanOptions, Secrecy, TrashFate, TrashKey, TrashSelection, UndoOptions, World,
 };
 
 use super::disk::Watch;
@@ -51,6 +51,7 @@ pub enum Command {
     DoctorNewIdentity,
     KeyRotate,
     PeerRevoke,
+    PeerRevokeKeep,
     Deinit,
     ScanWithHook,
     ImportWithHook,
@@ -58,7 +59,7 @@ pub enum Command {
 }
 
 /// All of them.
-pub const ALL: [Command; 23] = [
+pub const ALL: [Command; 24] = [
     Command::Init,
     Command::Scan,
     Command::ExportToFile,
@@ -78,6 +79,7 @@ pub const ALL: [Command; 23] = [
     Command::DoctorNewIdentity,
     Command::KeyRotate,
     Command::PeerRevoke,
+    Command::PeerRevokeKeep,
     Command::Deinit,
     Command::ScanWithHook,
     Command::ImportWithHook,
@@ -281,6 +283,12 @@ impl Scene {
                     self.age();
                 }
             }
+            Command::PeerRevokeKeep => {
+                there.act_all(&changes);
+                exchange(there, here, &self.bundle());
+                // What was done here meanwhile is its own already.
+                here.act_all(&["flag Archive delta T", "deliver INBOX zeta new"]);
+            }
             Command::Undo => {
                 there.act_all(&["move INBOX alpha Archive", "flag INBOX beta F", "remove Archive delta"]);
                 exchange(there, here, &self.bundle());
@@ -434,6 +442,7 @@ impl Scene {
             }
             Command::Undo => (words("undo --by there --since 2h"), vec![]),
             Command::PeerRevoke => (words("peer revoke there --since 2h"), vec![]),
+            Command::PeerRevokeKeep => (words("peer revoke there --since 2h --keep"), vec![]),
             Command::Deinit if self.has_left() => return None,
             Command::Deinit => (words("deinit --yes --trash-to"), vec![out]),
             Command::Uux if count_jobs(&self.here).unwrap() > 0 => return None,
@@ -504,14 +513,18 @@ impl Scene {
                 trashed_beta(replica)?.map_or(Ok(()), |key| replica.restore(key).map(drop))?;
             }
             Command::Undo => {
-                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-                let since = u64::try_from(now.as_millis()).unwrap() - 2 * 60 * 60 * 1000;
+                let since = two_hours_ago();
                 let options = UndoOptions { by: String::from("there"), since, folder: None, dry_run: DryRun::No };
                 problems = replica.undo(&options, &mut |_| Ok(()))?.scan.problems;
             }
             Command::PeerRevoke => {
                 let options = RevokeOptions { who: String::from("there"), since: None, reason: None };
                 replica.revoke(&options)?;
+            }
+            Command::PeerRevokeKeep => {
+                let since = Some(two_hours_ago());
+                replica.revoke(&RevokeOptions { who: String::from("there"), since, reason: None })?;
+                problems = replica.keep_what_came_from("there")?.scan.problems;
             }
             Command::JobsRun => {
                 replica.run_jobs(|_| {})?;
@@ -586,9 +599,13 @@ impl Scene {
     }
 
     /// Whether the command fails in this way when it is repeated since it had done all that was asked for: one that names
-    /// what it is to take back says so if nothing is left of that.
+    /// what it is to take back says so if nothing is left of that, and one that names a file if that was written and recorded.
     pub fn was_done_before(&self, said: &str) -> bool {
-        self.command == Command::Undo && said.contains("it has moved and flagged nothing since then")
+        match self.command {
+            Command::Undo => said.contains("it has moved and flagged nothing since then"),
+            Command::ExportToFile | Command::Invite => said.contains("there is a bundle that this replica has written"),
+            _ => false,
+        }
     }
 
     /// Lets time pass, so that what nobody needs any more is swept.
@@ -644,8 +661,10 @@ impl Scene {
             end.push(format!("{name}: {} pending, changes: {}", state.count_pending().unwrap(), scan.has_changes()));
             assert_eq!(state.digest(), state.digest_from_scratch().unwrap(), "{name}");
             for peer in state.peers().unwrap() {
-                let out = replica.shut_outs().unwrap().get(&peer.id).map_or(0, |out| out.by.len());
-                end.push(format!("{name}: peer {}, revoked {out} times", peer.name));
+                let outs = replica.shut_outs().unwrap();
+                let (out, held) =
+                    outs.get(&peer.id).map_or((0, 0), |out| (out.by.len(), replica.count_held_of(out).unwrap()));
+                end.push(format!("{name}: peer {}, revoked {out} times, {held} of it held", peer.name));
             }
             end.push(format!("{name}: {} former keys", replica.former_keys().len()));
             for invited in state.invitations().unwrap() {
@@ -744,6 +763,12 @@ fn trashed_beta(replica: &Replica) -> Result<Option<TrashKey>> {
     Ok(found)
 }
 
+/// In milliseconds since 1970 UTC.
+fn two_hours_ago() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    u64::try_from(now.as_millis()).unwrap() - 2 * 60 * 60 * 1000
+}
+
 fn invite(name: &str) -> InviteOptions {
     InviteOptions {
         name: name.to_owned(),
@@ -752,8 +777,8 @@ fn invite(name: &str) -> InviteOptions {
         contents: MessageContents::Included,
         level: 1,
         split: None,
-        // A file with a code is not replaced: nobody here can tell whether somebody has noted the code.
         secrecy: Some(Secrecy::Plain),
+        existing: Existing::Stays,
     }
 }
 

@@ -22,10 +22,19 @@ fn nested(depth: usize) -> Value {
 
 /// The signer's knowledge, and so many incarnations besides.
 fn incarnations(more: usize) -> Value {
-    let all = (1..=more).map(|n| (format!("{:016x}", n << 20), json!("0000000000000001")));
-    Value::Object(
-        all.chain([(INCARNATION.to_owned(), json!(at(20))), (OTHER.to_owned(), json!(at(5)))]).collect::<Map<_, _>>(),
-    )
+    let mut all = unknown(more, "0000000000000001");
+    all.extend([(INCARNATION.to_owned(), json!(at(20))), (OTHER.to_owned(), json!(at(5)))]);
+    Value::Object(all)
+}
+
+/// So many incarnations of which nothing is known, each with this clock.
+fn unknown(count: usize, clock: &str) -> Map<String, Value> {
+    (1..=count).map(|n| (format!("{:016x}", n << 20), json!(clock))).collect()
+}
+
+/// What the sender passes over.
+fn passes(forge: &mut Forge, after: &Value, until: &Value) {
+    set(forge, "passes_over", json!({ "after": after, "until": until }));
 }
 
 const OF_FORM: &[Bad] = &[
@@ -133,20 +142,43 @@ const OF_FORM: &[Bad] = &[
         set(f, "kind", json!("full"));
         set(f, "left_out", json!({ OTHER: at(3) }));
     }),
-    ("passing over nothing", "9.9", "\"passes_over\" is empty", |f| {
-        set(f, "passes_over", json!({ "after": {}, "until": {} }));
+    ("null for nothing left out", "9.8", "null", |f| set(f, "left_out", Value::Null)),
+    ("an array for what is left out", "9.8", "manifest.json", |f| set(f, "left_out", json!([OTHER, at(3)]))),
+    ("left out after a number", "9.8", "manifest.json", |f| set(f, "left_out", json!({ OTHER: 3 }))),
+    ("left out of an incarnation in capitals", "9.8", "lower-case", |f| {
+        set(f, "left_out", json!({ "00000000000000AA": at(3) }));
+    }),
+    ("left out of an incarnation twice", "9.8", "stands twice", |f| {
+        set(f, "left_out", json!({ OTHER: at(3) }));
+        f.text =
+            |text| text.replace("\"left_out\":{", "\"left_out\":{\"00000000000000aa\":\"0000000000000001\",").into();
+    }),
+    ("passing over nothing", "9.9", "\"passes_over\" is empty", |f| passes(f, &json!({}), &json!({}))),
+    ("passing over from where, and nothing else", "9.9", "\"passes_over\" is empty", |f| {
+        passes(f, &json!({ OTHER: at(3) }), &json!({}));
     }),
     ("passing over what is believed", "9.9", "\"after\" is not before", |f| {
-        set(f, "passes_over", json!({ "after": { OTHER: at(3) }, "until": { OTHER: at(3) } }));
+        passes(f, &json!({ OTHER: at(3) }), &json!({ OTHER: at(3) }));
+    }),
+    ("passing over backwards", "9.9", "\"after\" is not before", |f| {
+        passes(f, &json!({ OTHER: at(4) }), &json!({ OTHER: at(3) }));
     }),
     ("passing over from where, and not to where", "9.9", "\"after\" is not before", |f| {
-        set(
-            f,
-            "passes_over",
-            json!({ "after": { OTHER: at(3), "00000000000000bb": at(1) }, "until": { OTHER: at(4) } }),
-        );
+        passes(f, &json!({ OTHER: at(3), "00000000000000bb": at(1) }), &json!({ OTHER: at(4) }));
     }),
     ("passing over with null", "9.8", "manifest.json", |f| set(f, "passes_over", json!(null))),
+    ("an array for what is passed over", "9.8", "expected an object", |f| {
+        set(f, "passes_over", json!([{}, { OTHER: at(3) }]));
+    }),
+    ("passing over and not from where", "9.8", "missing field", |f| {
+        set(f, "passes_over", json!({ "until": { OTHER: at(3) } }));
+    }),
+    ("passing over and not to where", "9.8", "missing field", |f| {
+        set(f, "passes_over", json!({ "after": { OTHER: at(3) } }));
+    }),
+    ("passing over up to a clock in capitals", "9.8", "lower-case", |f| {
+        passes(f, &json!({}), &json!({ OTHER: at(3).to_uppercase() }));
+    }),
     ("another format", "9.7", "not a bundle", |f| set(f, "format", json!("other-bundle"))),
     ("version 0", "9.7", "no version 0", |f| set(f, "version", json!(0))),
     ("version 2", "9.7", "newer mailsync", |f| set(f, "version", json!(2))),
@@ -185,6 +217,25 @@ const OF_CLAIMS: &[Bad] = &[
     ("a horizon of zero", "9.19", "has the zero clock", |f| f.manifest["horizon"]["00000000000000bb"] = json!(ZERO)),
     ("a clock beyond the last one", "9.19", "beyond the last one", |f| f.manifest["tip"][OTHER] = json!(BEYOND)),
     ("a clock of 64 bits", "9.19", "clock", |f| f.manifest["tip"][OTHER] = json!("f".repeat(16))),
+    ("left out after zero", "9.19", "has the zero clock", |f| set(f, "left_out", json!({ OTHER: ZERO }))),
+    ("left out after what is beyond the last clock", "9.19", "beyond the last one", |f| {
+        set(f, "left_out", json!({ OTHER: BEYOND }));
+    }),
+    ("passing over from zero", "9.19", "has the zero clock", |f| {
+        passes(f, &json!({ OTHER: ZERO }), &json!({ OTHER: at(3) }));
+    }),
+    ("passing over up to what is beyond the last clock", "9.19", "beyond the last one", |f| {
+        passes(f, &json!({ OTHER: at(3) }), &json!({ OTHER: BEYOND }));
+    }),
+    ("left out of more incarnations than a knowledge has", "9.15", "more than 4096 incarnations", |f| {
+        set(f, "left_out", Value::Object(unknown(4097, &at(3))));
+    }),
+    ("passing over from more incarnations than a knowledge has", "9.15", "more than 4096 incarnations", |f| {
+        passes(f, &Value::Object(unknown(4097, &at(3))), &Value::Object(unknown(4096, &at(4))));
+    }),
+    ("passing over more incarnations than a knowledge has", "9.15", "more than 4096 incarnations", |f| {
+        passes(f, &json!({}), &Value::Object(unknown(4097, &at(3))));
+    }),
     ("more folders than a bundle has", "9.15", "the number of its folders is above 65536", |f| {
         set(f, "counts", json!({ "folders": 65_537, "entries": 1, "messages": 1, "jobs": 0 }));
     }),
@@ -310,6 +361,20 @@ const SAME: &[Same] = &[
     ("no horizon", |f| set(f, "horizon", json!({}))),
     ("a horizon up to the tip", |f| set(f, "horizon", knows(20, 5))),
     ("a tip of the first clock", |f| f.manifest["tip"]["00000000000000bb"] = json!("0000000000000001")),
+    ("nothing left out", |f| set(f, "left_out", json!({}))),
+    ("left out of what is known", |f| set(f, "left_out", json!({ OTHER: at(3) }))),
+    ("left out of what nobody has told of", |f| set(f, "left_out", json!({ "00000000000000bb": at(30) }))),
+    ("left out of as many incarnations as can be", |f| {
+        set(f, "left_out", Value::Object(unknown(4096, "1fffffffffffffff")));
+    }),
+    ("passing over something", |f| passes(f, &json!({ OTHER: at(3) }), &json!({ OTHER: at(8) }))),
+    ("passing over all of an incarnation", |f| passes(f, &json!({}), &json!({ "00000000000000bb": at(30) }))),
+    ("passing over with a member that nobody asks for", |f| {
+        set(f, "passes_over", json!({ "after": {}, "until": { OTHER: at(8) }, "x": [1] }));
+    }),
+    ("passing over as many incarnations as can be", |f| {
+        passes(f, &Value::Object(unknown(4096, "0000000000000001")), &Value::Object(unknown(4096, "1fffffffffffffff")));
+    }),
 ];
 
 /// What can't be judged by the manifest alone.

@@ -83,6 +83,17 @@ fn good() -> Vec<Vector> {
             vec![revoke(&s(12), json!({ "keys": several(8) }))],
             &[&[stranger()][..], &sorted_keys()[..8]].concat().iter().collect::<Vec<_>>(),
         ),
+        taken("a revocation of no keys besides", vec![revoke(&s(12), json!({ "keys": [] }))], &[&stranger()]),
+        taken(
+            "a revocation with all that can be in it",
+            vec![revoke(
+                &s(12),
+                json!({
+                    "keys": several(8), "name": "\"".repeat(64), "reason": "\"".repeat(255), "incarnations": many(64),
+                }),
+            )],
+            &[&[stranger()][..], &sorted_keys()[..8]].concat().iter().collect::<Vec<_>>(),
+        ),
         taken(
             "one with as many incarnations as can be",
             vec![revoke(&s(12), json!({ "incarnations": many(64) }))],
@@ -107,9 +118,17 @@ fn good() -> Vec<Vector> {
 
 /// Keys that nobody knows, in the order of their ids.
 fn sorted_keys() -> Vec<PrivateKey> {
-    let mut keys: Vec<PrivateKey> = (0x70..0x79).map(key).collect();
+    let mut keys: Vec<PrivateKey> = (0x78..0x81).map(key).collect();
     keys.sort_by_key(|key| key.public_key().id());
+    assert!(!keys.iter().map(id_of).is_sorted(), "the order of the letters would do as well");
     keys
+}
+
+/// The ids of two of them, in the order of their letters, which isn't that of their bytes.
+fn in_the_order_of_letters() -> Vec<String> {
+    let ids: Vec<String> = sorted_keys().iter().map(id_of).collect();
+    let at = ids.iter().zip(&ids[1..]).position(|(one, next)| one > next).expect("some are");
+    vec![ids[at + 1].clone(), ids[at].clone()]
 }
 
 /// The ids of so many of them.
@@ -242,6 +261,18 @@ fn bad() -> Vec<Vector> {
         ignored("too many incarnations", revoke(json!({ "incarnations": many(65) }))),
         ignored("too many keys", revoke(json!({ "keys": several(9) }))),
         ignored("keys out of order", revoke(json!({ "keys": several(2).into_iter().rev().collect::<Vec<_>>() }))),
+        ignored("keys in the order of their letters", revoke(json!({ "keys": in_the_order_of_letters() }))),
+        ignored("a text for the keys", revoke(json!({ "keys": id_of(&other()) }))),
+        // Null leaves a member out of these tables.
+        ignored(
+            "null for no keys",
+            line(&s(12), &signer(), None, &revocation(&json!({ "keys": [] })).replace("\"keys\":[]", "\"keys\":null")),
+        ),
+        ignored("a number for a key", revoke(json!({ "keys": [7] }))),
+        ignored("a public key for a key", revoke(json!({ "keys": [bare(&other())] }))),
+        ignored("a key that is no id", revoke(json!({ "keys": ["other"] }))),
+        ignored("a key with padding", revoke(json!({ "keys": [format!("{}=", id_of(&other()))] }))),
+        ignored("a key that is too short", revoke(json!({ "keys": [&id_of(&other())[..49]] }))),
         ignored("a key twice", revoke(json!({ "keys": [id_of(&other()), id_of(&other())] }))),
         ignored("a key besides that is the one it is about", revoke(json!({ "keys": [id_of(&stranger())] }))),
         ignored("a key besides that is its maker's", revoke(json!({ "keys": [id_of(&signer())] }))),
@@ -420,6 +451,51 @@ fn horizon_of_a_revoked_one() -> Vector {
     draft.finish(GROUP, "a horizon of a revoked replica does not count", Verdict::Accepted)
 }
 
+/// What the signer leaves out, though nobody was revoked here: a message that the other peer has brought at 8 is told to be
+/// there, and what the signer has done itself is taken.
+fn leaving_out(after: u64) -> Draft {
+    let mut draft = Draft::honest();
+    draft.forge.manifest.insert("left_out".into(), json!({ OTHER: at(after) }));
+    draft.forge.manifest["tip"] = knows(20, 8);
+    draft.bring("spoils", "INBOX", &o(8), &json!({}));
+    draft
+}
+
+/// What a bundle leaves out is unknown behind it.
+fn left_out() -> Vec<Vector> {
+    let next = |draft: &mut Draft, left_out: Value| {
+        draft.next();
+        for (field, value) in [
+            ("number", json!(12)),
+            ("base", knows(20, 8)),
+            ("tip", knows(22, 8)),
+            ("issued", clocks(&[22])),
+            ("left_out", left_out),
+        ] {
+            draft.forge.manifest.insert(field.into(), value);
+        }
+        draft.put(&folder("Later", &s(22), true));
+    };
+    let mut all_of_it = leaving_out(8);
+    all_of_it.after.has("spoils", "INBOX", 0, "INBOX", "");
+    let mut without = leaving_out(5);
+    next(&mut without, json!({}));
+    let mut again = leaving_out(5);
+    next(&mut again, json!({ OTHER: at(5) }));
+    again.after.folder("Later");
+    vec![
+        all_of_it.finish(GROUP, "what is told up to where something is left out", Verdict::Accepted),
+        leaving_out(7).finish(GROUP, "what is told behind where something is left out", Verdict::Accepted),
+        leaving_out(3).finish(GROUP, "the same where more is known", Verdict::Accepted),
+        again.finish(GROUP, "a bundle that leaves out what the one before it has left out", Verdict::Accepted),
+        without.finish(
+            GROUP,
+            "a bundle that begins behind what was left out",
+            Verdict::Waits("12.5", "not known here"),
+        ),
+    ]
+}
+
 pub fn vectors() -> Vec<Vector> {
-    [good(), followed(), bad(), refused(), passed_over(), beside()].into_iter().flatten().collect()
+    [good(), followed(), bad(), refused(), passed_over(), beside(), left_out()].into_iter().flatten().collect()
 }

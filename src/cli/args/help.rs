@@ -218,6 +218,7 @@ const ENDINGS: &[Ending] = &[
         &[
             ("mailsync restore Lists/bees", "that folder was removed by mistake"),
             ("mailsync restore --all -n", "what would come back"),
+            ("mailsync trash restore --since 2h", "what a bundle has removed is in the trash, and comes back by this"),
         ],
     ),
     ending("trash", &[("mailsync trash list", "what imports have removed")]),

@@ -21,6 +21,9 @@ pub struct Invite {
     /// Write to this file, or to a file in this directory, instead of standard output
     #[arg(short, long, value_name = "FILE|DIR")]
     pub output: Option<PathBuf>,
+    /// Replace the file that is there already, whatever it is
+    #[arg(long)]
+    pub force: bool,
     /// zstd's compression level
     #[arg(long, value_parser = whole::<i32>(1..=22))]
     pub level: Option<i32>,

@@ -27,7 +27,7 @@ pub struct Log {
     #[arg(long, value_name = "ID|FILE|MESSAGE-ID")]
     pub message: Option<String>,
     /// Show what became of messages in this folder and those below it
-    #[arg(long, value_name = "FOLDER", value_parser = parse_folder, add = ArgValueCompleter::new(complete::folders))]
+    #[arg(long, value_name = "FOLDER", value_parser = parse_folder, add = ArgValueCompleter::new(complete::known_folders))]
     pub folder: Option<FolderName>,
     /// Show which messages were removed
     #[arg(long)]
@@ -47,7 +47,7 @@ pub struct Purge {
 #[derive(Debug, clap::Args)]
 pub struct Restore {
     /// Folders, with those below them; messages, by how their digests begin (8 digits or more); or numbers in the trash
-    #[arg(value_name = "FOLDER|ID", required_unless_present = "all", add = ArgValueCompleter::new(complete::folders))]
+    #[arg(value_name = "FOLDER|ID", required_unless_present = "all", add = ArgValueCompleter::new(complete::restorable))]
     pub names: Vec<String>,
     /// Everything that has vanished
     #[arg(long, conflicts_with = "names")]
@@ -103,7 +103,7 @@ mailsync trash restore [OPTIONS] <ID|FROM-TO>...
 #[derive(Clone, Debug, clap::Args)]
 pub struct WhichTrash {
     /// What was in this folder, or one below it
-    #[arg(long, value_name = "FOLDER", value_parser = parse_folder, add = ArgValueCompleter::new(complete::folders))]
+    #[arg(long, value_name = "FOLDER", value_parser = parse_folder, add = ArgValueCompleter::new(complete::known_folders))]
     pub folder: Option<FolderName>,
     /// What this peer has removed, or this replica itself: by its name or its id; it comes back where it was before that
     /// one moved it
@@ -142,7 +142,7 @@ pub struct Undo {
     #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
     pub since: Moment,
     /// Only what lies in this folder or one below it, or lay there before
-    #[arg(long, value_name = "FOLDER", value_parser = parse_folder, add = ArgValueCompleter::new(complete::folders))]
+    #[arg(long, value_name = "FOLDER", value_parser = parse_folder, add = ArgValueCompleter::new(complete::known_folders))]
     pub folder: Option<FolderName>,
     /// Tell what would be taken back, message by message, and change nothing
     #[arg(long, short = 'n')]

@@ -1,10 +1,7 @@
 //! The verbs of other programs, which people type: what is meant by them here.
 
-use clap::builder::StyledStr;
-use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
-
 /// What is meant, for verbs that mean the same.
-const VERBS: [(&[&str], &str); 16] = [
+const VERBS: [(&[&str], &str); 17] = [
     (
         &["sync", "synchronise", "synchronize", "push-pull"],
         "`mailsync update` exchanges bundles with the peers that config.toml says how to reach; by hand, it is `mailsync export` \
@@ -45,6 +42,10 @@ const VERBS: [(&[&str], &str); 16] = [
     ),
     (&["gc", "prune", "expire", "clean", "cleanup", "forget"], "`mailsync purge`"),
     (&["setup", "new", "create", "start", "begin"], "`mailsync init MAILROOT`"),
+    (
+        &["search", "find", "grep", "locate"],
+        "`mailsync log --message MESSAGE-ID` tells what became of a message; what stands in mails is found by notmuch, mu or grep",
+    ),
     (&["version"], "`mailsync --version`"),
     (
         &["config", "configure", "settings", "set"],
@@ -53,36 +54,24 @@ const VERBS: [(&[&str], &str); 16] = [
 ];
 
 /// What is meant by a verb that mailsync doesn't have.
-fn meant_by(verb: &str) -> Option<&'static str> {
+pub(super) fn meant_by(verb: &str) -> Option<&'static str> {
     VERBS.iter().find(|(verbs, _)| verbs.contains(&verb)).map(|(_, meant)| *meant)
 }
 
-/// Adds to the error about a verb, or an option of another command, what is meant by it. A verb that only looks similar isn't suggested then.
-pub fn explained(mut error: Error) -> Error {
-    let meant = match (error.kind(), error.get(ContextKind::InvalidSubcommand)) {
-        (ErrorKind::InvalidSubcommand, Some(ContextValue::String(verb))) => meant_by(&verb.to_ascii_lowercase()),
-        _ => None,
-    };
-    if let Some(meant) = meant {
-        error.remove(ContextKind::SuggestedSubcommand);
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(meant)]));
-    }
-    let is_elsewhere = |arg: &ContextValue| matches!(arg, ContextValue::String(arg) if arg == "--allow-mass-delete");
-    if error.kind() == ErrorKind::UnknownArgument && error.get(ContextKind::InvalidArg).is_some_and(is_elsewhere) {
-        error.remove(ContextKind::SuggestedArg);
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(MASS_DELETE)]));
-    }
-    error
-}
-
 /// What is told where `--allow-mass-delete` is no option. Whoever types it has just been refused for what vanished.
-const MASS_DELETE: &str = "`mailsync scan --allow-mass-delete` says that what vanished here is really to be gone; \
+pub(super) const MASS_DELETE: &str = "`mailsync scan --allow-mass-delete` says that what vanished here is really to be gone; \
                            `mailsync restore` gets it back";
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::args::Args;
+    use crate::cli::args::{Args, misuse};
+
+    fn said(verb: &str) -> String {
+        let mut line = Args::line();
+        let wrong = line.try_get_matches_from_mut(["mailsync", verb]).unwrap_err();
+        misuse::told(&wrong, &[verb.into()], &line).to_string()
+    }
 
     #[test]
     fn a_verb_of_another_program_is_answered_with_the_ones_that_there_are() {
@@ -91,9 +80,8 @@ mod tests {
         for (verbs, meant) in VERBS {
             for verb in verbs {
                 assert!(!commands.contains(verb), "{verb} is a command");
-                let error = Args::line().try_get_matches_from(["mailsync", verb]).map_err(explained).unwrap_err();
-                let told = error.render().to_string();
-                assert!(told.contains(meant) && !told.contains("similar"), "{verb}: {told}");
+                let told = said(verb);
+                assert!(told.contains(meant) && !told.contains("did you mean"), "{verb}: {told}");
             }
             let named = meant.split('`').skip(1).step_by(2).filter_map(|named| named.strip_prefix("mailsync "));
             for named in named.filter(|named| !named.starts_with('-')) {
@@ -106,7 +94,6 @@ mod tests {
         apart.sort_unstable();
         apart.dedup();
         assert_eq!(all.len(), apart.len(), "a verb stands twice");
-        let other = Args::line().try_get_matches_from(["mailsync", "stat"]).map_err(explained).unwrap_err();
-        assert!(other.render().to_string().contains("'status'"), "{other}");
+        assert!(said("stat").contains("did you mean status?"));
     }
 }

@@ -182,6 +182,8 @@ pub enum Outcome {
     Rejected,
     /// It shows that a state was put back to an earlier one. The command ends with this error.
     RolledBack,
+    /// It is refused for safety until it is said that it is meant. Of a dry run, the counts and changes are what it would bring.
+    Refused,
     /// It is not for this replica.
     ForSomeoneElse,
     /// It ends early, in a directory where it may still be being copied.
@@ -196,6 +198,7 @@ impl From<&ImportOutcome> for Outcome {
             ImportOutcome::NotYet(_) => Self::NotYet,
             ImportOutcome::Rejected(_) => Self::Rejected,
             ImportOutcome::RolledBack(_) => Self::RolledBack,
+            ImportOutcome::Refused(_) => Self::Refused,
             ImportOutcome::ForSomeoneElse(_) => Self::ForSomeoneElse,
             ImportOutcome::Incomplete(_) => Self::Incomplete,
         }

@@ -1,7 +1,7 @@
 //! What became of single messages.
 
 use mailsync::headline::Headline;
-use mailsync::model::{Happened, News, NewsKind};
+use mailsync::model::{Happened, News, NewsKind, Rule};
 use mailsync::replica::{ListedNews, MessageEvent};
 #[cfg(test)]
 use schemars::JsonSchema;
@@ -56,6 +56,37 @@ pub struct Overruled {
     pub what: What,
     /// The folder to which it was moved; else null.
     pub to_folder: Option<String>,
+    /// The rule by which it gave way.
+    pub rule: OverrulingRule,
+}
+
+/// A rule by which of two changes that were made without knowing of each other one gives way.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(test, derive(JsonSchema))]
+pub enum OverrulingRule {
+    /// The other one of the same folder or flag was made later.
+    Later,
+    /// The other one of the same folder or flag was made at the same time: which of them counts is the same everywhere.
+    SameTime,
+    /// The message was moved, and a removal that had not seen that doesn't count.
+    Moved,
+    /// The message was delivered anew, and a removal that had not seen that doesn't count.
+    Delivered,
+    /// The message was removed from where it was last.
+    Removed,
+}
+
+impl From<Rule> for OverrulingRule {
+    fn from(rule: Rule) -> Self {
+        match rule {
+            Rule::Later => Self::Later,
+            Rule::SameTime => Self::SameTime,
+            Rule::Moved => Self::Moved,
+            Rule::Delivered => Self::Delivered,
+            Rule::Removed => Self::Removed,
+        }
+    }
 }
 
 impl From<&MessageEvent> for Change {
@@ -68,13 +99,13 @@ impl From<&MessageEvent> for Change {
             Happened::Overruled { folder, flags, .. } => (What::Overruled, folder, None, &flags[..]),
         };
         let overruled = match &event.happening.what {
-            Happened::Overruled { to, flags, .. } => {
+            Happened::Overruled { rule, to, flags, .. } => {
                 let what = match (to, flags.is_empty()) {
                     (Some(_), _) => What::Moved,
                     (None, false) => What::Flagged,
                     (None, true) => What::Removed,
                 };
-                Some(Overruled { what, to_folder: to.as_ref().map(ToString::to_string) })
+                Some(Overruled { what, to_folder: to.as_ref().map(ToString::to_string), rule: (*rule).into() })
             }
             _ => None,
         };

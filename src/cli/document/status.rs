@@ -301,7 +301,8 @@ pub struct UnseenThere {
     /// Jobs with statements that are new to it.
     #[serde(rename = "unseen_jobs")]
     pub jobs: u64,
-    /// Entries in which nothing else is new to it than what it passes over, of revoked replicas.
+    /// Entries that are otherwise there than here, as nothing else in them is new to it than what it passes over, of
+    /// revoked replicas.
     #[serde(rename = "unseen_passed_over")]
     pub passed_over: u64,
 }

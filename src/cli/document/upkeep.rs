@@ -62,17 +62,25 @@ pub struct Doctor {
     /// Each thing that was mended; only with `--repair --verbose`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub items: Option<Vec<MendedItem>>,
+    /// Each message that was changed by `--moved-root` or `--repair`; only with `--verbose`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Vec<HeadedChange>>,
 }
 
 impl Doctor {
-    /// A mail root that was found somewhere else.
-    pub fn moved(stamped_anew: Option<StampedAnew>, report: &ScanReport) -> Self {
-        Self { stamped_anew, scan: Some(report.into()), ..Self::default() }
+    /// A mail root that was found somewhere else, and each message, if that is asked for.
+    pub fn moved(stamped_anew: Option<StampedAnew>, report: &ScanReport, changes: Option<Vec<HeadedChange>>) -> Self {
+        Self { stamped_anew, scan: Some(report.into()), changes, ..Self::default() }
     }
 
-    /// A state that was repaired, and each thing, if that is asked for.
-    pub fn repaired(stamped_anew: Option<StampedAnew>, repaired: &Repaired, items: Option<Vec<MendedItem>>) -> Self {
-        Self { stamped_anew, scan: Some((&repaired.scan).into()), repaired: Some(repaired.into()), items }
+    /// A state that was repaired, and each thing and message, if that is asked for.
+    pub fn repaired(
+        stamped_anew: Option<StampedAnew>,
+        repaired: &Repaired,
+        items: Option<Vec<MendedItem>>,
+        changes: Option<Vec<HeadedChange>>,
+    ) -> Self {
+        Self { stamped_anew, scan: Some((&repaired.scan).into()), repaired: Some(repaired.into()), items, changes }
     }
 }
 

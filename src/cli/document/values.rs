@@ -241,6 +241,8 @@ impl From<&ScanReport> for Scan {
             folders_read,
             messages_read,
             problems,
+            // It is told as an error.
+            refused: _,
         } = report;
         Self {
             new: *new,

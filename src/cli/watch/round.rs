@@ -252,8 +252,8 @@ impl Hand<'_> {
 
     /// Tells what is wrong with bundles, and whether anything is.
     fn tell_imported(&mut self, all: &[Imported], deed: &mut Deed) -> bool {
-        // With that of a state that was rolled back the step ends, and tells it then.
-        let told = all.iter().filter(|imported| !matches!(imported.outcome, ImportOutcome::RolledBack(_)));
+        // With that of the import the step ends, and tells it then.
+        let told = all.iter().filter(|imported| !imported.outcome.is_that_of_the_import());
         let wrong: Vec<&Error> = told.filter_map(|imported| imported.outcome.error()).collect();
         for error in &wrong {
             self.complain(error, deed);

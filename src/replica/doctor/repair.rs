@@ -34,7 +34,8 @@ impl Replica {
     /// Repeated, it finds nothing to do.
     ///
     /// # Errors
-    /// As for [`Replica::scan`]; then nothing was changed.
+    /// As for [`Replica::scan`]; then nothing was changed. Of a dry run that would be refused, the report about the scan
+    /// says so.
     pub fn repair(&self, options: &RepairOptions, each: &mut dyn FnMut(&Mending)) -> Result<Repaired> {
         self.compare_with_peers()?;
         if options.dry_run == DryRun::No {
@@ -62,7 +63,8 @@ impl Replica {
         mender.mend_jobs()?;
         mender.mend_replica_sayings()?;
         mender.trim_knowledge()?;
-        let scan = ScanOptions { depth: Depth::Contents, mass_delete: options.mass_delete, ..ScanOptions::default() };
+        let RepairOptions { dry_run, mass_delete } = *options;
+        let scan = ScanOptions { depth: Depth::Contents, dry_run, mass_delete, ..ScanOptions::default() };
         mender.done.scan = self.scan_within(&tx, &scan, Purpose::Repair)?;
         mender.done.contents = self.recover_missing(&tx, options.dry_run, &mut |_, _| Ok(()))?;
         mender.mend_digest()?;
@@ -73,6 +75,8 @@ impl Replica {
             }
             tx.commit()?;
             self.materialise()?;
+        } else if self.state.is_rehearsing() {
+            tx.commit()?;
         }
         Ok(done)
     }

@@ -1,18 +1,19 @@
-//! Bundles as files. A file has a temporary name until it is durable, and replaces nothing but an earlier bundle.
+//! Bundles as files. A file has a temporary name until it is durable, and replaces nothing that somebody could miss.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::options::Exported;
+use super::options::{Existing, Exported};
 use super::plan::{ExportedTo, Plan, PlannedPart};
-use crate::bundle::{self, Behind, Keys, ReplicaId, each_manifest};
+use crate::bundle::{self, Behind, ReplicaId, each_manifest};
 use crate::disk::{Disk, Draft, Meta, Sink, is_absent, is_dir, real_path, remove_if_there};
 use crate::error::{Error, Lack, Result, Scope};
+use crate::model::Digest;
 use crate::replica::Replica;
-use crate::replica::import::is_called_a_bundle;
+use crate::replica::import::{is_called_a_bundle, mark_of_contents};
 use crate::replica::jobs::older_than;
 
 /// The beginning and the end of the temporary name that a bundle has while it is written.
@@ -24,21 +25,21 @@ const PART_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 const BUFFER: usize = 256 << 10;
 const WRITING: &str = "see that it is there, that you may write there, and that there is room, then export again";
 
-/// Which file to keep if the name for a bundle is taken.
+/// What becomes of a file that has the name of a bundle already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Keep {
-    /// The new bundle replaces it.
-    New,
-    /// Both stay, and the new bundle gets another name.
-    Both,
+enum Taken {
+    /// It stays, and the bundle gets another name.
+    Beside,
+    /// What is said of files that exist.
+    By(Existing),
 }
 
 impl Replica {
-    /// Checks that a bundle may be written to `path`: it replaces an earlier bundle, and nothing else.
+    /// Checks that a bundle may be written to `path`: that it would replace nothing that is to stay.
     ///
     /// # Errors
-    /// `path` lies in the mail root, or is a file that is no bundle, or somebody else has put something there.
-    pub(super) fn check_target(&self, path: &Path) -> Result<()> {
+    /// `path` lies in the mail root, or a file is there, or somebody else has put something there.
+    pub(super) fn check_target(&self, path: &Path, existing: Existing) -> Result<()> {
         let doing = format!("writing the bundle {}", path.display());
         let disk = &*self.world.disk;
         check_nobody_elses(disk, path)?;
@@ -58,13 +59,49 @@ impl Replica {
             return Err(Error::refused(format!("{doing}: that is in the mail root, among your mail"))
                 .advise("choose another place"));
         }
-        if look(disk, path)?.is_some_and(|meta| meta.is_file && meta.size > 0)
-            && let Some(what) = what_must_stay(disk, &self.keys(), path)?
-        {
-            return Err(Error::refused(format!("{doing}: there is {what}"))
-                .advise("choose another name, or remove that file first"));
+        self.check_nothing_stays(path, existing)
+    }
+
+    /// Checks that no file is there which somebody could miss. What holds nothing, and what a command has written that was killed
+    /// before it was recorded, is of no use to anybody: so that command can be repeated.
+    fn check_nothing_stays(&self, path: &Path, existing: Existing) -> Result<()> {
+        let disk = &*self.world.disk;
+        let is_there = || Ok::<_, Error>(look(disk, path)?.is_some_and(|meta| meta.is_file && meta.size > 0));
+        if existing == Existing::Replaced || !is_there()? {
+            return Ok(());
         }
-        Ok(())
+        let what = match disk.open(path) {
+            Ok(file) => {
+                if self.state.is_unrecorded(&mark_of_contents(&file).map_err(|error| looking_at(path, &error))?)? {
+                    return Ok(());
+                }
+                self.what_it_is(&file).map_err(|error| looking_at(path, &error))?
+            }
+            // What can't be looked at is left alone.
+            Err(error) if Scope::of(&error) == Scope::Place => String::from("a file that can't be read"),
+            Err(error) => return Err(looking_at(path, &error)),
+        };
+        Err(stays(path, &what))
+    }
+
+    /// What a file is, for people who would replace it.
+    fn what_it_is(&self, mut file: &File) -> io::Result<String> {
+        file.rewind()?;
+        let mut found = String::from("a bundle");
+        let read = each_manifest(file, &self.keys(), Behind::Left, |beginning| {
+            if self.has_signed(beginning) {
+                found = format!("a bundle that this replica has written, number {},", beginning.manifest().number);
+            }
+            ControlFlow::Break(())
+        });
+        Ok(String::from(match read {
+            Ok(()) => return Ok(found),
+            Err(bundle::Error::Io(error)) => return Err(error),
+            Err(bundle::Error::NewerFormat { .. }) => "a bundle of a newer mailsync",
+            Err(bundle::Error::Locked) => "a file that is encrypted with a code, as an invitation is",
+            Err(bundle::Error::Sealed) => "a file that is encrypted, and that this replica can't open",
+            Err(_) => "a file that is no bundle",
+        }))
     }
 
     /// Writes a plan into a file, or into a directory, and records that it was sent. Returns the paths of all bundles, as
@@ -72,7 +109,12 @@ impl Replica {
     ///
     /// # Errors
     /// There are several bundles and `given` is no directory, or something can't be read or written.
-    pub(super) fn write_plan_to_file(&self, plan: Plan, given: &Path) -> Result<Vec<(PathBuf, Exported)>> {
+    pub(super) fn write_plan_to_file(
+        &self,
+        plan: Plan,
+        given: &Path,
+        existing: Existing,
+    ) -> Result<Vec<(PathBuf, Exported)>> {
         let (plan, parts) = plan.into_parts();
         let (disk, path) = (&*self.world.disk, given);
         let into_dir = is_dir(disk, path)?;
@@ -84,17 +126,18 @@ impl Replica {
             ))
             .advise("give a directory that exists with -o"));
         }
-        let mut written = Vec::new();
+        let (mut written, mut marks) = (Vec::new(), Vec::new());
         for part in parts {
-            let (path, keep) = if into_dir {
-                (path.join(self.bundle_name(&plan.to, part.manifest.number, plan.readers.is_some())), Keep::Both)
+            let (path, taken) = if into_dir {
+                (path.join(self.bundle_name(&plan.to, part.manifest.number, plan.readers.is_some())), Taken::Beside)
             } else {
                 // Somebody may have put something there meanwhile.
                 check_nobody_elses(disk, path)?;
-                // If a link leads to an earlier bundle, that bundle is replaced and not the link.
-                (real_path(path)?, Keep::New)
+                // If a link leads to a file, that file is replaced and not the link.
+                (real_path(path)?, Taken::By(existing))
             };
-            let (named, exported) = self.write_part_to_file(part, &plan, path, keep).map_err(|error| {
+            let written_part = self.write_part_to_file(part, &plan, path, (taken, &mut marks));
+            let (named, exported) = written_part.map_err(|error| {
                 error.or_else(
                     Lack::Room,
                     "or add --split SIZE: of the parts, those for which there is room stay, and can be imported",
@@ -108,7 +151,7 @@ impl Replica {
             }
             written.push((if into_dir { named } else { given.to_owned() }, exported));
         }
-        self.record_export(&plan, &written.iter().map(|(_, exported)| exported.clone()).collect::<Vec<_>>())?;
+        self.record_export(&plan, &written.iter().map(|(_, exported)| exported.clone()).collect::<Vec<_>>(), &marks)?;
         Ok(written)
     }
 
@@ -117,7 +160,7 @@ impl Replica {
         part: PlannedPart,
         plan: &ExportedTo,
         path: PathBuf,
-        keep: Keep,
+        (taken, marks): (Taken, &mut Vec<Digest>),
     ) -> Result<(PathBuf, Exported)> {
         let dir =
             path.parent().filter(|dir| !dir.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), PathBuf::from);
@@ -137,20 +180,49 @@ impl Replica {
         out.flush().map_err(fail)?;
         drop(out);
         draft.sync().map_err(fail)?;
-        let named = match keep {
-            Keep::New => draft.replace(&path).map(|()| path.clone()),
-            Keep::Both => name_beside(disk, &mut draft, &path, self.public_key().id()),
+        let named = match taken {
+            Taken::Beside => name_beside(disk, &mut draft, &path, self.public_key().id()).map_err(fail)?,
+            Taken::By(existing) => {
+                let mark = disk.open(draft.path()).and_then(|file| mark_of_contents(&file)).map_err(fail)?;
+                let tx = self.begin()?;
+                tx.add_unrecorded(&mark)?;
+                tx.commit()?;
+                marks.push(mark);
+                self.name_as_given(&mut draft, &path, existing)?;
+                path.clone()
+            }
         };
-        let named = named.map_err(fail)?;
         if let Err(error) = disk.sync_dir(&dir) {
             // A person who hears about a failure exports again, and needs no second bundle beside that one.
-            if keep == Keep::Both {
+            if taken == Taken::Beside {
                 let _ = disk.unlink(&named);
             }
             return Err(fail(error));
         }
         Ok((named, exported))
     }
+
+    /// Gives a bundle the name that a person has given. What has come there while it was written is looked at as what was there
+    /// before: nothing is replaced but a file that was seen to be of no use to anybody, or that the person has given up.
+    fn name_as_given(&self, draft: &mut Draft<'_>, path: &Path, existing: Existing) -> Result<()> {
+        let disk = &*self.world.disk;
+        let fail = |error: io::Error| Error::io("writing the bundle", path, error).advise(WRITING);
+        if look(disk, path)?.is_some() {
+            self.check_nothing_stays(path, existing)?;
+            return draft.replace(path).map_err(fail);
+        }
+        if take_name(disk, draft, path).map_err(fail)? { Ok(()) } else { Err(stays(path, "a file")) }
+    }
+}
+
+/// A file that is there is not replaced.
+fn stays(path: &Path, what: &str) -> Error {
+    Error::refused(format!("writing the bundle {}: there is {what} already", path.display()))
+        .advise("choose another name, or replace it with --force")
+}
+
+fn looking_at(path: &Path, error: &io::Error) -> Error {
+    Error::io("looking at", path, error).advise(WRITING)
 }
 
 /// Removes the temporary files of killed exports: they are hidden and would take room on a stick. A file that can't be
@@ -187,38 +259,24 @@ fn name_beside(disk: &dyn Disk, draft: &mut Draft<'_>, path: &Path, id: ReplicaI
         if path.extension().is_some_and(|end| end == "age") { (&*plain, "zst.age") } else { (path, "zst") };
     let apart = stem.with_extension(format!("{a:02x}{b:02x}{c:02x}{d:02x}.{ending}"));
     for name in [path, &apart] {
-        let Err(error) = draft.rename(name) else { return Ok(name.to_owned()) };
-        if error.kind() == io::ErrorKind::AlreadyExists {
-            continue;
-        }
-        match disk.link_metadata(name) {
-            Ok(_) => {}
-            // Some file systems, such as those behind FUSE, can't check that a name is free while they give it.
-            Err(why) if is_absent(&why) && Scope::of(&error) == Scope::Place => {
-                return draft.replace(name).map(|()| name.to_owned());
-            }
-            Err(_) => return Err(error),
+        if take_name(disk, draft, name)? {
+            return Ok(name.to_owned());
         }
     }
     Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file of this name already"))
 }
 
-/// What a file holds that no bundle may replace. `None` if it is a bundle that mailsync has written, whole or not, be
-/// it a newer one. What nobody can open here may be anything.
-fn what_must_stay(disk: &dyn Disk, keys: &Keys, path: &Path) -> Result<Option<&'static str>> {
-    let fail = |error: io::Error| Error::io("looking at", path, error).advise(WRITING);
-    let file = match disk.open(path) {
-        Ok(file) => file,
-        // What can't be looked at is left alone.
-        Err(error) if Scope::of(&error) == Scope::Place => return Ok(Some("a file that can't be read")),
-        Err(error) => return Err(fail(error)),
-    };
-    match each_manifest(&file, keys, Behind::Left, |_| ControlFlow::Break(())) {
-        Ok(()) | Err(bundle::Error::NewerFormat { .. }) => Ok(None),
-        Err(bundle::Error::Io(error)) => Err(fail(error)),
-        Err(bundle::Error::Locked) => Ok(Some("a file that is encrypted with a code, as an invitation is")),
-        Err(bundle::Error::Sealed) => Ok(Some("a file that is encrypted, and that this replica can't open")),
-        Err(_) => Ok(Some("a file that is no bundle")),
+/// Gives a bundle a name. Returns whether that was free: what has it stays.
+fn take_name(disk: &dyn Disk, draft: &mut Draft<'_>, name: &Path) -> io::Result<bool> {
+    let Err(error) = draft.rename(name) else { return Ok(true) };
+    if error.kind() == io::ErrorKind::AlreadyExists {
+        return Ok(false);
+    }
+    match disk.link_metadata(name) {
+        Ok(_) => Ok(false),
+        // Some file systems, such as those behind FUSE, can't check that a name is free while they give it.
+        Err(why) if is_absent(&why) && Scope::of(&error) == Scope::Place => draft.replace(name).map(|()| true),
+        Err(_) => Err(error),
     }
 }
 
@@ -227,7 +285,7 @@ fn look(disk: &dyn Disk, path: &Path) -> Result<Option<Meta>> {
     match disk.metadata(path) {
         Ok(meta) => Ok(Some(meta)),
         Err(error) if is_absent(&error) => Ok(None),
-        Err(error) => Err(Error::io("looking at", path, error).advise(WRITING)),
+        Err(error) => Err(looking_at(path, &error)),
     }
 }
 
@@ -237,7 +295,7 @@ fn check_nobody_elses(disk: &dyn Disk, path: &Path) -> Result<()> {
     match disk.link_metadata(path) {
         Ok(meta) => check_owner(path, &meta),
         Err(error) if is_absent(&error) => Ok(()),
-        Err(error) => Err(Error::io("looking at", path, error).advise(WRITING)),
+        Err(error) => Err(looking_at(path, &error)),
     }
 }
 

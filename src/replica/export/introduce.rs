@@ -13,8 +13,8 @@ impl Replica {
         let know = match to {
             Recipient::Peer(peer) => peer.knows_key,
             Recipient::Anyone => {
-                let silent = self.neighbours()?.iter().any(|peer| !peer.knows_key);
-                !silent && self.open_invitations()?.is_empty()
+                let (peers, guests) = self.anyone()?;
+                guests.is_empty() && peers.iter().all(|peer| peer.knows_key)
             }
             Recipient::Invited(_) => false,
         };

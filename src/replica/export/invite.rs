@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::options::{ExportOptions, Exported, Fullness, MessageContents, Secrecy, To};
+use super::options::{Existing, ExportOptions, Exported, Fullness, MessageContents, Secrecy, To};
 use super::plan::{Occasion, Plan};
 use super::recipient::Recipient;
 use super::secrecy::Target;
@@ -36,6 +36,8 @@ pub struct InviteOptions {
     pub split: Option<u64>,
     /// See [`ExportOptions::secrecy`].
     pub secrecy: Option<Secrecy>,
+    /// See [`ExportOptions::existing`].
+    pub existing: Existing,
 }
 
 impl Replica {
@@ -67,12 +69,12 @@ impl Replica {
         path: &Path,
         show: impl FnOnce(&Code) -> Result<()>,
     ) -> Result<Vec<(PathBuf, Exported)>> {
-        self.check_target(path)?;
+        self.check_target(path, options.existing)?;
         let plan = self.plan_invitation(options, self.target_of(path)?)?;
         if let Some(code) = plan.code() {
             show(code)?;
         }
-        self.write_plan_to_file(plan, path)
+        self.write_plan_to_file(plan, path, options.existing)
     }
 
     /// Plans an invitation. The token is recorded before a bundle that holds it exists.

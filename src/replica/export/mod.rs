@@ -20,7 +20,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 pub use invite::InviteOptions;
-pub use options::{ExportOptions, Exported, Fullness, MessageContents, ReadableBy, Secrecy, To};
+pub use options::{Existing, ExportOptions, Exported, Fullness, MessageContents, ReadableBy, Secrecy, To};
 pub use patient::Patient;
 use secrecy::Target;
 pub(super) use send::Packed;
@@ -42,14 +42,15 @@ impl Replica {
 
     /// Plans a bundle and writes it to a file: under a temporary name, renamed when it is durable. In a directory the
     /// file is named `<from>-<to>-<number>.zst`, with `.age` behind that if it is encrypted. A pipe or a device is
-    /// written to directly. Returns the file's path; the paths of all parts if it is to be split.
+    /// written to directly. A file that is there stays, unless the options say otherwise. Returns the file's path; the paths of all
+    /// parts if it is to be split.
     ///
     /// # Errors
     /// The file can't be written, or the bundle is to be split and `path` is not a directory.
     pub fn export_to_file(&self, options: &ExportOptions, path: &Path) -> Result<Vec<(PathBuf, Exported)>> {
-        self.check_target(path)?;
+        self.check_target(path, options.existing)?;
         let plan = self.plan_export(options, self.target_of(path)?)?;
-        self.write_plan_to_file(plan, path)
+        self.write_plan_to_file(plan, path, options.existing)
     }
 
     /// What the bundles would be that [`Replica::export`], or with a path [`Replica::export_to_file`], writes. Nothing is
@@ -61,7 +62,7 @@ impl Replica {
         let plan = || {
             let target = match path {
                 Some(path) => {
-                    self.check_target(path)?;
+                    self.check_target(path, options.existing)?;
                     self.target_of(path)?
                 }
                 None => Target::Stream,

@@ -45,6 +45,17 @@ pub enum Secrecy {
     Plain,
 }
 
+/// What becomes of a file that has the name of a bundle that is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Existing {
+    /// It stays, and the bundle isn't written. A file that holds nothing is replaced, and so is what a command has left that was
+    /// killed before it had recorded what it wrote.
+    #[default]
+    Stays,
+    /// It is replaced, whatever it is.
+    Replaced,
+}
+
 /// Options for an export.
 #[derive(Clone, Debug)]
 pub struct ExportOptions {
@@ -62,6 +73,8 @@ pub struct ExportOptions {
     pub secrecy: Option<Secrecy>,
     /// How much is to be told of what it holds.
     pub telling: Telling,
+    /// What becomes of a file that is there already. In a directory none is ever replaced.
+    pub existing: Existing,
 }
 
 impl Default for ExportOptions {
@@ -74,6 +87,7 @@ impl Default for ExportOptions {
             split: None,
             secrecy: None,
             telling: Telling::Nothing,
+            existing: Existing::default(),
         }
     }
 }

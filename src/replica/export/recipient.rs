@@ -60,24 +60,71 @@ impl Replica {
                     None => Err(self.unknown_peer(name)),
                 }
             }
-            To::Whoever => {
-                whoever(self.neighbours()?, invited).ok_or_else(|| {
-                    Error::failed("exporting: this replica has no peer").advise(
-                        "invite a new one with `mailsync invite NAME`, or make one known with `mailsync peer add NAME --key KEY`",
-                    )
-                })
-            }
+            To::Whoever => match whoever(self.neighbours()?, invited) {
+                Some(recipient) => {
+                    self.note_who_is_left_out(&recipient)?;
+                    Ok(recipient)
+                }
+                None => Err(self.nobody()?),
+            },
         }
+    }
+
+    /// There is no peer, and no invitation that can still be answered.
+    fn nobody(&self) -> Result<Error> {
+        let expired: Vec<String> = self.state.invitations()?.into_iter().map(|invited| invited.name).collect();
+        let Some(name) = expired.first() else {
+            return Ok(Error::failed("exporting: this replica has no peer").advise(
+                "invite a new one with `mailsync invite NAME`, or make one known with `mailsync peer add NAME --key KEY`",
+            ));
+        };
+        let what = format!(
+            "exporting: this replica has no peer: nobody has answered the invitation of {}, and it has expired",
+            expired.join(", ")
+        );
+        Ok(Error::failed(what).advise(format!("invite again with `mailsync invite {name}`")))
+    }
+
+    /// Tells of those that were invited and have not answered, that a bundle for the peers isn't for them.
+    fn note_who_is_left_out(&self, to: &Recipient) -> Result<()> {
+        let readers: Vec<String> = match to {
+            Recipient::Invited(_) => return Ok(()),
+            Recipient::Peer(peer) => vec![peer.name.clone()],
+            Recipient::Anyone => self.neighbours()?.into_iter().map(|peer| peer.name).collect(),
+        };
+        let guests: Vec<String> = self.open_invitations()?.into_iter().map(|invited| invited.name).collect();
+        if readers.is_empty() || guests.is_empty() {
+            return Ok(());
+        }
+        let (why, first, too) = match guests.len() {
+            1 => ("was invited and has not answered yet, so its key isn't", "its first bundle", "it"),
+            _ => ("were invited and have not answered yet, so their keys aren't", "their first bundles", "them"),
+        };
+        self.note(format!(
+            "this is for {}, and not for {}, which {why} known here: import {first} here, and the next export is for {too}, too",
+            readers.join(", "),
+            guests.join(", "),
+        ));
+        Ok(())
+    }
+
+    /// Those for whom a bundle for anyone is: all neighbours. Only if there is none it is for those that were invited and have not
+    /// answered: these can't open what is encrypted, and can't be told from others.
+    pub(in crate::replica) fn anyone(&self) -> Result<(Vec<Peer>, Vec<Invited>)> {
+        let peers = self.neighbours()?;
+        let guests = if peers.is_empty() { self.open_invitations()? } else { Vec::new() };
+        Ok((peers, guests))
     }
 
     /// What the recipient has shown that it passes over; of anyone, what all pass over who are to read the bundle.
     pub(super) fn passed_over_by(&self, to: &Recipient) -> Result<PassesOver> {
         Ok(match to {
             Recipient::Peer(peer) => peer.passes_over.clone(),
-            Recipient::Anyone if self.open_invitations()?.is_empty() => {
-                PassesOver::of_all(self.neighbours()?.iter().map(|peer| &peer.passes_over))
-            }
-            Recipient::Anyone | Recipient::Invited(_) => PassesOver::default(),
+            Recipient::Anyone => match self.anyone()? {
+                (peers, guests) if guests.is_empty() => PassesOver::of_all(peers.iter().map(|peer| &peer.passes_over)),
+                _ => PassesOver::default(),
+            },
+            Recipient::Invited(_) => PassesOver::default(),
         })
     }
 
@@ -85,25 +132,28 @@ impl Replica {
     /// if a single bundle did.
     pub(super) fn base_for(&self, fullness: Fullness, to: &Recipient) -> Result<(Knowledge, Option<u64>)> {
         Ok(match to {
-            Recipient::Anyone => (base_for_anyone(fullness, &self.neighbours()?, &self.open_invitations()?), None),
+            Recipient::Anyone => {
+                let (peers, guests) = self.anyone()?;
+                (base_for_anyone(fullness, &peers, &guests), None)
+            }
             Recipient::Peer(peer) => base_for_peer(fullness, peer),
             Recipient::Invited(invited) => base_for_invited(fullness, invited),
         })
     }
 }
 
-/// The only recipient that there is, or anyone if there are several; `None` if there is none.
+/// The only recipient that there is, or anyone if there are several; `None` if there is none. Those that were invited and have not
+/// answered don't count beside a peer: nothing can be encrypted for them, and a bundle that is for them, too, is no peer's to remove.
 fn whoever(mut peers: Vec<Peer>, mut invited: Vec<Invited>) -> Option<Recipient> {
-    let (peer, guest, more) = (peers.pop(), invited.pop(), peers.len() + invited.len());
-    match (peer, guest) {
+    match (peers.pop(), invited.pop()) {
         (None, None) => None,
-        (Some(peer), None) if more == 0 => Some(Recipient::Peer(Box::new(peer))),
-        (None, Some(invited)) if more == 0 => Some(Recipient::Invited(invited)),
+        (Some(peer), _) if peers.is_empty() => Some(Recipient::Peer(Box::new(peer))),
+        (None, Some(guest)) if invited.is_empty() => Some(Recipient::Invited(guest)),
         _ => Some(Recipient::Anyone),
     }
 }
 
-/// The knowledge that all peers have.
+/// The knowledge that all of these have.
 fn base_for_anyone(fullness: Fullness, peers: &[Peer], invited: &[Invited]) -> Knowledge {
     let of_peers = peers.iter().map(|peer| base_for_peer(fullness, peer).0);
     let of_invited = invited.iter().map(|invited| base_for_invited(fullness, invited).0);
@@ -244,7 +294,8 @@ mod tests {
             (0, 0, None),
             (1, 0, Some(Some("peer"))),
             (0, 1, Some(Some("guest"))),
-            (1, 1, Some(None)),
+            (1, 1, Some(Some("peer"))),
+            (1, 2, Some(Some("peer"))),
             (2, 0, Some(None)),
             (0, 2, Some(None)),
             (2, 1, Some(None)),

@@ -72,20 +72,33 @@ impl Replica {
         if !is_encrypted(asked, &rules, target != Target::Stream) {
             return Ok(None);
         }
-        if let Recipient::Invited(invited) = to {
-            if is_invitation {
-                return Ok(Some(Readers::Code(Code::draw(|| (self.world.random)()))));
-            }
-            let name = &invited.name;
-            return Err(Error::refused(format!(
-                "exporting: {name} was invited and has not answered, so its key is not known here, and nothing can be encrypted for it"
-            ))
-            .advise(format!("import its first bundle, or give --plain: then whoever gets the bundle for {name} can read it")));
+        if is_invitation && matches!(to, Recipient::Invited(_)) {
+            return Ok(Some(Readers::Code(Code::draw(|| (self.world.random)()))));
+        }
+        if peers.is_empty() {
+            return Err(self.no_key_to_encrypt_for(to)?);
         }
         let names = peers.iter().map(|peer| peer.name.clone()).collect();
         let mut keys: Vec<PublicKey> = peers.into_iter().map(|peer| peer.public_key).collect();
         keys.push(self.public_key());
         Ok(Some(Readers::Keys(keys, names)))
+    }
+
+    /// Nobody's key is known for whom a bundle is.
+    fn no_key_to_encrypt_for(&self, to: &Recipient) -> Result<Error> {
+        let guests: Vec<String> = match to.name() {
+            Some(name) => vec![name.to_owned()],
+            None => self.anyone()?.1.into_iter().map(|invited| invited.name).collect(),
+        };
+        let (whom, one) = (guests.join(", "), guests.len() == 1);
+        let why = if one {
+            "was invited and has not answered, so its key is"
+        } else {
+            "were invited and have not answered, so their keys are"
+        };
+        let (it, its) = if one { ("it", "its first bundle") } else { ("them", "the first bundle of one of them") };
+        Ok(Error::refused(format!("exporting: {whom} {why} not known here, and nothing can be encrypted for {it}"))
+            .advise(format!("import {its}, or give --plain: then whoever gets the bundle for {whom} can read it")))
     }
 
     /// Whether a person is still to be told that a bundle in a file is not encrypted. It is asked by whoever tells it: from

@@ -70,6 +70,6 @@ impl Replica {
 
     /// Records that a bundle was handed over, all of it.
     pub(in crate::replica) fn record_handed_over(&self, packed: &Packed) -> Result<()> {
-        self.record_export(&packed.plan, std::slice::from_ref(&packed.exported))
+        self.record_export(&packed.plan, std::slice::from_ref(&packed.exported), &[])
     }
 }

@@ -71,7 +71,7 @@ impl Replica {
     pub(super) fn write_plan<W: Write>(&self, plan: Plan, out: W) -> Result<Exported> {
         let (written, part) = plan.take_one()?;
         let exported = self.write_and_flush(part, &written, out)?;
-        self.record_export(&written, std::slice::from_ref(&exported))?;
+        self.record_export(&written, std::slice::from_ref(&exported), &[])?;
         Ok(exported)
     }
 
@@ -110,12 +110,13 @@ impl Replica {
         Ok((out, exported))
     }
 
-    /// Records that bundles were written completely.
-    pub(super) fn record_export(&self, plan: &ExportedTo, exported: &[Exported]) -> Result<()> {
+    /// Records that bundles were written completely; `files` are those that were unrecorded until now.
+    pub(super) fn record_export(&self, plan: &ExportedTo, exported: &[Exported], files: &[Digest]) -> Result<()> {
         let Some(first) = exported.first() else { return Ok(()) };
         let (state, now) = (&self.state, self.now());
         let size = exported.iter().filter_map(|exported| exported.file_bytes).sum();
         let tx = self.begin()?;
+        tx.remove_unrecorded(files)?;
         for peer in self.neighbours()? {
             if first.to.as_ref().is_none_or(|name| *name == peer.name) {
                 // While somebody took his time over this one, another command may have written a newer one.
@@ -136,8 +137,9 @@ impl Replica {
                 }
             }
         }
+        let anyone_is_invited = self.neighbours()?.is_empty();
         for mut invited in state.invitations()? {
-            if first.to.as_ref().is_none_or(|name| *name == invited.name) {
+            if first.to.as_ref().map_or(anyone_is_invited, |name| *name == invited.name) {
                 if invited.sent_number < first.number {
                     (invited.sent, invited.sent_number) = (plan.tip.clone(), first.number);
                 }

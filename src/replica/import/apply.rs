@@ -1,6 +1,7 @@
 //! The order of an import.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, Seek};
 use std::path::Path;
 
@@ -13,7 +14,7 @@ use super::refusal::{Fault, first_of_invited};
 use super::standing::Taken;
 use crate::bundle::{BundleKind, JobsPart, Manifest, MessagesPart, PublicKey, Reader, RecordsPart};
 use crate::error::{Error, Result};
-use crate::model::{Amount, Knowledge};
+use crate::model::{Amount, Knowledge, Rule};
 use crate::replica::Replica;
 use crate::replica::jobs::JobNews;
 use crate::replica::replicas::ReplicaNews;
@@ -270,19 +271,29 @@ impl Replica {
         }
         match self.apply_within(&tx, application, &peer, records, &mut news) {
             Ok((applied, added)) if application.options.dry_run == DryRun::Yes => {
-                // The next bundle of a rehearsal comes to what this one has left.
-                if self.state.is_rehearsing() {
+                let refused = self.tally.borrow().take_refusal();
+                // The next bundle of a rehearsal comes to what this one has left. What would be refused is to be seen, and
+                // then undone.
+                if self.state.is_rehearsing() && refused.is_some() {
+                    tx.commit()?;
+                } else if self.state.is_rehearsing() {
                     self.tally.borrow().record(&tx, added)?;
                     tx.commit()?;
                     self.tally.borrow_mut().keep(added);
                 }
-                Ok(applied)
+                Ok(match refused {
+                    Some(error) => Applied { outcome: ImportOutcome::Refused(error), ..applied },
+                    None => applied,
+                })
             }
             Ok((applied, added)) => {
                 self.tally.borrow().record(&tx, added)?;
                 tx.commit()?;
                 self.tally.borrow_mut().keep(added);
                 self.greet(application.from);
+                if let Some((done, began)) = self.tally.borrow().take_allowed() {
+                    self.note(done.way_back(began, &peer.name));
+                }
                 self.materialise()?;
                 self.tell_replica_news(&news.replicas)?;
                 self.tell_job_news(&news.jobs)?;
@@ -295,14 +306,22 @@ impl Replica {
                 if self.state.leftovers().unwrap_or(false) {
                     let _ = self.sweep_leftovers();
                 }
-                if application.options.dry_run == DryRun::No && self.tally.borrow().has_refused() {
-                    let tx = self.begin()?;
-                    self.tally.borrow().raise(&tx, peer.id, self.now())?;
-                    tx.commit()?;
+                if application.options.dry_run == DryRun::No {
+                    self.raise_alarm()?;
                 }
                 Err(fault)
             }
         }
+    }
+
+    /// Raises the alarm about a bundle that a guard has refused, if one has. What that has changed is undone already.
+    pub(super) fn raise_alarm(&self) -> Result<()> {
+        if !self.tally.borrow().has_refused() {
+            return Ok(());
+        }
+        let tx = self.begin()?;
+        self.tally.borrow().raise(&tx, self.now())?;
+        tx.commit()
     }
 
     /// The stages of an import, in their order. Also gives how much it adds.
@@ -317,7 +336,7 @@ impl Replica {
         let Application { options, manifest, knowledge: before, landing, .. } = application;
         if !landing.is_a_join() {
             let allowed = (options.mass_delete, options.mass_add);
-            self.tally.borrow_mut().begin(tx, allowed, self.now(), |id| self.name_of(id))?;
+            self.tally.borrow_mut().begin(tx, peer.id, allowed, self.now(), |id| self.name_of(id))?;
         }
         let mut records = records;
         let lines = records.replicas()?;
@@ -354,8 +373,8 @@ impl Replica {
         self.record_proven(tx, peer, manifest)?;
         let Merged { changes, changed, added, overruled, passed_over, .. } = merged;
         self.note_passed_over(&passed_over, manifest.number, &peer.name)?;
-        if overruled > 0 && !landing.is_a_join() {
-            self.note(overruled_words(overruled, manifest.number, &peer.name));
+        if !overruled.is_empty() && !landing.is_a_join() {
+            self.note(overruled_words(&overruled, manifest.number, &peer.name));
         }
         // What nobody can see is nothing to look back at.
         if changes != Changes::default() {
@@ -446,11 +465,17 @@ impl Replica {
     }
 }
 
-/// What is said of changes that don't hold beside others.
-fn overruled_words(count: u64, number: u64, name: &str) -> String {
+/// What is said of changes that don't hold beside others: how many by which rule.
+fn overruled_words(by_rule: &BTreeMap<Rule, u64>, number: u64, name: &str) -> String {
+    let count = by_rule.values().sum();
     let (changes, hold) = (plural(count, "change"), if count == 1 { "doesn't" } else { "don't" });
+    let why = |(rule, count): (&Rule, &u64)| match by_rule.len() {
+        1 => rule.words().to_owned(),
+        _ => format!("{count} since {}", rule.words()),
+    };
+    let why = by_rule.iter().map(why).collect::<Vec<_>>().join(", ");
     format!(
-        "bundle {number} from {name}: {changes} {hold} hold, since the same messages were changed here and elsewhere, and the later \
-         change counts; `mailsync log --overruled` tells which they are"
+        "bundle {number} from {name}: {changes} {hold} hold, as the same messages were changed here and elsewhere: {why}; `mailsync log \
+         --overruled` tells which they are"
     )
 }

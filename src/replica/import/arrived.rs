@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 
 use super::outcome::{ImportOptions, Imported};
+use super::refusal::Origin;
 use crate::bundle::{self, Code, Reader, Stream};
 use crate::disk::Scratch;
 use crate::error::{Error, Result};
@@ -21,6 +22,7 @@ const IN_MEMORY: usize = 1 << 20;
 pub struct Arrived {
     /// Whence they came, for people.
     about: String,
+    origin: Origin,
     bundles: BufReader<Box<dyn Scratch>>,
     /// How much of it was kept, in bytes.
     size: u64,
@@ -223,7 +225,8 @@ impl Replica {
         if any && rest.is_empty() {
             return Ok(());
         }
-        self.import_all(&mut Stream::opened_by(arrived, self.keys()), None, about, options, &mut each)
+        let origin = (None, arrived.origin);
+        self.import_all(&mut Stream::opened_by(arrived, self.keys()), origin, about, options, &mut each)
     }
 
     /// Reads bundles from `source`, which is called `about`, into a file without a name in the state directory. Nobody
@@ -241,11 +244,11 @@ impl Replica {
         about: &str,
         source: &mut dyn Read,
     ) -> Result<Arrived> {
-        Self::open(home, world, Access::Read)?.with_code(code).keep_bundles(about, source)
+        Self::open(home, world, Access::Read)?.with_code(code).keep_bundles(about, Origin::Stream, source)
     }
 
     /// The same, for a replica that is open. What is behind the last bundle that can be read is not asked for.
-    pub(in crate::replica) fn keep_bundles(&self, about: &str, source: impl Read) -> Result<Arrived> {
+    pub(in crate::replica) fn keep_bundles(&self, about: &str, origin: Origin, source: impl Read) -> Result<Arrived> {
         let home = &self.home;
         let keeper = Keeper {
             receiver: RefCell::new(Receiver::new(self)),
@@ -265,7 +268,7 @@ impl Replica {
                 Err(error) if error.is_for_others() => {
                     keeper.forget(before);
                     let goes_on = stream.pass_over_sealed().is_ok();
-                    Ok(Received::Refused(Box::new(Imported::sealed(&error)), goes_on))
+                    Ok(Received::Refused(Box::new(Imported::sealed(&error, origin)), goes_on))
                 }
                 Err(error) => Err(error.into()),
             };
@@ -291,7 +294,7 @@ impl Replica {
         }
         end?;
         let bundles = keeper.receiver.into_inner().received().map_err(|error| keeping(home, about, &error))?;
-        Ok(Arrived { about: about.to_owned(), bundles, size: keeper.kept.get(), refused })
+        Ok(Arrived { about: about.to_owned(), origin, bundles, size: keeper.kept.get(), refused })
     }
 
     /// Reads a bundle to its end. Of a stranger's nothing is kept: then only what came before it, so many bytes.

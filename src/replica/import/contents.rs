@@ -115,7 +115,7 @@ impl<'i> IncomingMessages<'i> {
         if self.measured > added.bytes {
             added.bytes = self.measured;
             let (state, limits) = (&self.replica.state, &self.replica.config.guard);
-            self.replica.tally.borrow().guard_arrivals(state, *allowed, limits, *added)?;
+            self.replica.tally.borrow().guard_arrivals(state, (*allowed, self.dry_run), limits, *added)?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::gate::{Reception, Sender};
 use super::listing::{There, bundles_in, is_gone, what_is_there};
-use super::refusal::{Fault, reading};
+use super::refusal::{Fault, unreadable};
 use super::strangers::begins;
 use crate::bundle::{self, Begins, Behind, Cover, Manifest, each_cover, each_manifest};
 use crate::disk::Meta;
@@ -163,7 +163,7 @@ impl Replica {
             if matches!(waits, Ok(false)) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         match seen {
-            Err(error @ bundle::Error::Io(_)) => Err(reading(&error)),
+            Err(bundle::Error::Io(error)) => Err(unreadable(&error)),
             _ => Ok(if waits? { Waits::Yes } else { Waits::No }),
         }
     }
@@ -179,5 +179,5 @@ impl Replica {
 }
 
 fn begins_encrypted(file: &File) -> Result<bool> {
-    begins(file).map(|begins| begins == Begins::Encrypted).map_err(|error| reading(&bundle::Error::Io(error)))
+    begins(file).map(|begins| begins == Begins::Encrypted).map_err(|error| unreadable(&error))
 }

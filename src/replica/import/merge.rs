@@ -11,8 +11,8 @@ use crate::bundle::{self, BundleKind, JobsPart, Manifest, Record, RecordsPart, l
 use crate::error::Result;
 use crate::maildir::SizeField;
 use crate::model::{
-    Amount, Believed, Clock, Decision, Entry, EntryId, Flag, FolderDecision, FolderName, FolderState, Happening,
-    Incarnation, Knowledge, Meeting, Stamp, overruled,
+    Amount, Believed, Clock, Decision, Entry, EntryId, Flag, FolderDecision, FolderName, FolderState, Happened,
+    Happening, Incarnation, Knowledge, Meeting, Rule, Stamp, overruled,
 };
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
@@ -48,8 +48,8 @@ pub(super) struct Merge<'i> {
     folders: u64,
     /// How many have become known that were removed.
     absent: u64,
-    /// How many changes don't hold, since the other side has made others to the same messages.
-    overruled: u64,
+    /// How many changes don't hold, since the other side has made others to the same messages, by the rules for that.
+    overruled: BTreeMap<Rule, u64>,
     /// Whether this bundle may add as much as it likes: a new replica begins with it, or it is the first one of a new
     /// peer.
     is_first: bool,
@@ -69,8 +69,8 @@ pub(super) struct Merged {
     pub added: Amount,
     /// Whether it may add as much as it likes.
     pub is_first: bool,
-    /// How many changes don't hold beside others.
-    pub overruled: u64,
+    /// How many changes don't hold beside others, by the rules for that.
+    pub overruled: BTreeMap<Rule, u64>,
     /// What was passed over, of replicas that were revoked, and was not told before.
     pub passed_over: BTreeMap<Incarnation, passed_over::Amount>,
 }
@@ -110,7 +110,7 @@ impl<'i> Merge<'i> {
             told: BTreeSet::new(),
             folders: replica.state.count_folders(),
             absent: 0,
-            overruled: 0,
+            overruled: BTreeMap::new(),
             is_first,
             added: Amount { incarnations: unheard_of(manifest, knowledge, &proven), ..Amount::default() },
             changes: Changes::default(),
@@ -143,10 +143,10 @@ impl<'i> Merge<'i> {
             self.tx.set_horizon(&self.horizon)?;
         }
         let (state, tally, limits) = (&self.replica.state, self.replica.tally.borrow(), &self.replica.config.guard);
-        tally.guard_departures(state, options.mass_delete, limits)?;
+        tally.guard_departures(state, (options.mass_delete, options.dry_run), limits)?;
         self.added.folders += state.count_folders().saturating_sub(self.folders);
         let guarded = if self.is_first { self.added.beside_mail(self.absent) } else { self.added };
-        tally.guard_arrivals(state, options.mass_add, limits, guarded)?;
+        tally.guard_arrivals(state, (options.mass_add, options.dry_run), limits, guarded)?;
         self.learn_tip()?;
         self.passed_over.remember(self.tx, &self.believed, self.manifest, &self.known_before)?;
         let Self { changes, changed, added, is_first, overruled, passed_over, .. } = self;
@@ -222,7 +222,11 @@ impl<'i> Merge<'i> {
                 if self.is_full() {
                     self.held.add(key);
                 }
-                self.overruled += lost.len() as u64;
+                for happening in &lost {
+                    if let Happened::Overruled { rule, .. } = happening.what {
+                        *self.overruled.entry(rule).or_default() += 1;
+                    }
+                }
                 self.tx.tell_of(&id, &lost)
             }
         }

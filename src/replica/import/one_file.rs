@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::path::Path;
 
-use super::outcome::{Cut, ImportOptions, Imported};
+use super::outcome::{ImportOptions, Imported};
+use super::refusal::Origin;
 use super::tidy::{identity, remove};
 use crate::error::{Error, Result};
 use crate::replica::Replica;
@@ -18,8 +19,16 @@ impl Replica {
     pub fn import_file(&self, path: &Path, options: &ImportOptions, each: impl FnMut(Imported)) -> Result<()> {
         let file =
             File::open(path).map_err(|error| Error::io("opening the bundle", path, error).advise("check its name"))?;
-        let import = |each: &mut dyn FnMut(Imported)| self.import_opened(&file, path, options, Cut::Rejected, each);
+        let import = |each: &mut dyn FnMut(Imported)| self.import_opened(&file, path, options, Origin::File, each);
         self.recording_refusals(&path.display().to_string(), options, each, import)
+    }
+
+    /// The import of a directory ends with the first error, and the others are told, too.
+    pub(super) fn fail_in_the_end(&self, first: &mut Option<Error>, error: Error) {
+        match first {
+            Some(_) => self.complain(error),
+            None => *first = Some(error),
+        }
     }
 
     pub(super) fn import_opened(
@@ -27,12 +36,12 @@ impl Replica {
         file: &File,
         path: &Path,
         options: &ImportOptions,
-        cut: Cut,
+        origin: Origin,
         mut each: impl FnMut(Imported),
     ) -> Result<()> {
         let before = identity(file.metadata());
         let mut taken = true;
-        self.import_from(file, path, options, cut, |imported| {
+        self.import_from(file, path, options, origin, |imported| {
             taken &= imported.is_all_here();
             each(imported);
         })?;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::refusal::{Refusal, reading};
+use super::refusal::{Origin, Refusal, reading};
 use crate::bundle::{self, Label, Manifest, limits};
 use crate::error::{Error, ErrorKind};
 use crate::replica::safety::{ClockAhead, DryRun, MassAdd, MassDelete};
@@ -39,6 +39,9 @@ pub enum ImportOutcome {
     Rejected(Error),
     /// It shows that a state was put back to an earlier one. The command ends with this error.
     RolledBack(Error),
+    /// It is refused for safety until a person says that it is meant. The command ends with this error, or goes on with
+    /// what it has nothing to do with. Of a dry run, the changes are those that it would bring.
+    Refused(Error),
     /// It is not for this replica.
     ForSomeoneElse(Error),
     /// It ends early, in a directory where it may still be being copied.
@@ -51,6 +54,7 @@ impl ImportOutcome {
         if let Self::NotYet(error)
         | Self::Rejected(error)
         | Self::RolledBack(error)
+        | Self::Refused(error)
         | Self::ForSomeoneElse(error)
         | Self::Incomplete(error) = self
         {
@@ -65,9 +69,15 @@ impl ImportOutcome {
             Self::NotYet(error)
             | Self::Rejected(error)
             | Self::RolledBack(error)
+            | Self::Refused(error)
             | Self::ForSomeoneElse(error)
             | Self::Incomplete(error) => Some(error),
         }
+    }
+
+    /// Whether its error is also that of the import, and is told with that.
+    pub fn is_that_of_the_import(&self) -> bool {
+        matches!(self, Self::RolledBack(_) | Self::Refused(_))
     }
 }
 
@@ -125,8 +135,8 @@ impl Imported {
     }
 
     /// A bundle that is encrypted for others.
-    pub(super) fn sealed(error: &bundle::Error) -> Self {
-        Self { outcome: Cut::Rejected.outcome(error), ..Self::unknown(None) }
+    pub(super) fn sealed(error: &bundle::Error, origin: Origin) -> Self {
+        Self { outcome: origin.outcome(error), ..Self::unknown(None) }
     }
 
     /// A bundle from this peer about which nothing more is known yet.
@@ -160,31 +170,23 @@ impl Imported {
     }
 
     /// A file that can't be read as a bundle.
-    pub(super) fn unreadable(file: &Path, error: &bundle::Error, cut: Cut) -> Self {
-        let mut imported = Self { outcome: cut.outcome(error), ..Self::unknown(Some(file)) };
+    pub(super) fn unreadable(file: &Path, error: &bundle::Error, origin: Origin) -> Self {
+        let mut imported = Self { outcome: origin.outcome(error), ..Self::unknown(Some(file)) };
         imported.outcome.about(file.display());
         imported
     }
 }
 
-/// The meaning of a bundle that ends early.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cut {
-    /// It is not accepted.
-    Rejected,
-    /// It may still be being copied.
-    LeftForLater,
-}
-
-impl Cut {
+impl Origin {
+    /// What becomes of a bundle in which this is wrong.
     pub(super) fn outcome(self, error: &bundle::Error) -> ImportOutcome {
         match (self, error) {
-            (Self::LeftForLater, bundle::Error::Truncated | bundle::Error::Empty) => ImportOutcome::Incomplete(
+            (Self::Directory, bundle::Error::Truncated | bundle::Error::Empty) => ImportOutcome::Incomplete(
                 Error::new(ErrorKind::NotYet, "this bundle ends early, so it was left for later")
                     .advise("import again when it is copied to its end; if nothing copies it any more, copy it again"),
             ),
-            (_, error) if error.is_for_others() => ImportOutcome::ForSomeoneElse(reading(error)),
-            _ => ImportOutcome::Rejected(reading(error)),
+            (_, error) if error.is_for_others() => ImportOutcome::ForSomeoneElse(reading(error, self)),
+            _ => ImportOutcome::Rejected(reading(error, self)),
         }
     }
 }

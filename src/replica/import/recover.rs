@@ -13,7 +13,7 @@ use crate::state::{EntryRow, Pending};
 impl Replica {
     /// Gives entries that miss their contents those that are on this machine, in the trash for example. Their files
     /// come to their places when the transaction is carried out. Returns how many there are; in a dry run they are
-    /// counted. `each` is told of every entry that missed its contents, and whether they are here; an error says what
+    /// counted. That it has come is told of an entry with its contents. `each` is told of every entry that missed its contents, and whether they are here; an error says what
     /// keeps them from being read.
     pub(in crate::replica) fn recover_missing(
         &self,
@@ -42,10 +42,13 @@ impl Replica {
                 };
                 each(&row, Ok(is_here))?;
                 if is_here {
+                    tx.tell_arrival(&row)?;
                     tx.set_pending(row.key, &Pending::Deliver)?;
                     tx.remove_missing(row.key)?;
                     found += 1;
                 } else {
+                    // It is told when its contents come.
+                    tx.withdraw_arrival(&row.id)?;
                     tx.set_place(row.key, None)?;
                 }
             }

@@ -1,5 +1,8 @@
 //! Refusals: the reasons why a bundle is not taken, or not yet, and all the words about them.
 
+use std::io;
+use std::path::Path;
+
 use crate::bundle::{self, Manifest, ReplicaId, limits};
 use crate::error::{Error, ErrorKind};
 use crate::model::{Clock, Knowledge, RolledBack, Skew, WallClock};
@@ -307,9 +310,9 @@ pub(in crate::replica) enum Fault {
 
 impl Fault {
     /// The error that a person is told.
-    pub(in crate::replica) fn into_error(self) -> Error {
+    pub(in crate::replica) fn into_error(self, origin: Origin) -> Error {
         match self {
-            Self::Bundle(error) => reading(&error),
+            Self::Bundle(error) => reading(&error, origin),
             Self::Here(error) | Self::RolledBack(error) => error,
         }
     }
@@ -319,7 +322,7 @@ impl From<bundle::Error> for Fault {
     fn from(error: bundle::Error) -> Self {
         match error {
             // The bundle may be good.
-            bundle::Error::Io(_) => Self::Here(reading(&error)),
+            bundle::Error::Io(source) => Self::Here(unreadable(&source)),
             bundle::Error::Sink(error) => {
                 Self::Here(Error::os("writing the contents of the bundle", error).advise(WRITING))
             }
@@ -336,17 +339,45 @@ impl From<Error> for Fault {
 
 pub(super) const WRITING: &str = "see that you may write there, and that there is room, then import again";
 
+/// Whence a bundle is read. What a person can do about one that can't be read depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// One of the files in a directory: what ends early may still be being copied.
+    Directory,
+    /// A file that somebody has named.
+    File,
+    /// Standard input, or a pipe with a name.
+    Stream,
+    /// What a peer that was called has answered.
+    Answer,
+}
+
+impl Origin {
+    /// A file that was named, or else a stream.
+    pub fn of(file: Option<&Path>) -> Self {
+        if file.is_some() { Self::File } else { Self::Stream }
+    }
+
+    fn is_file(self) -> bool {
+        matches!(self, Self::Directory | Self::File)
+    }
+}
+
+/// The error for what can't be read, and may be a good bundle.
+pub(in crate::replica) fn unreadable(source: &io::Error) -> Error {
+    if let Some(error) = Error::within(source) {
+        return error.clone();
+    }
+    Error::os("reading the bundle", source)
+        .advise("check the file or the pipe that it is read from, then run this again")
+}
+
 /// The error for a bundle that can't be read, with advice.
-pub(in crate::replica) fn reading(error: &bundle::Error) -> Error {
+pub(in crate::replica) fn reading(error: &bundle::Error, origin: Origin) -> Error {
     let advice = match error {
         // The bundle may be good.
-        bundle::Error::Io(source) => {
-            if let Some(error) = Error::within(source) {
-                return error.clone();
-            }
-            return Error::os("reading the bundle", source)
-                .advise("check the file or the pipe that it is read from, then run this again");
-        }
+        bundle::Error::Io(source) => return unreadable(source),
+        bundle::Error::Empty | bundle::Error::NotABundle { .. } if origin.is_file() => return no_bundle(error),
         bundle::Error::Empty => {
             "the program that was to write it has failed before the first byte, or it was `mailsync import` without --reply: see \
              what it said, then run this again; nothing is lost"
@@ -360,7 +391,17 @@ pub(in crate::replica) fn reading(error: &bundle::Error) -> Error {
         bundle::Error::BadSignature { .. } | bundle::Error::WrongSigner { .. } => {
             "don't trust it; export it again on the machine that it says it is from"
         }
-        bundle::Error::Truncated => "copy it again, whole, or export again",
+        bundle::Error::Truncated => match origin {
+            Origin::Directory | Origin::File => "copy it again, whole, or export again",
+            Origin::Stream => {
+                "the connection broke, or the program that writes it was ended: nothing of it was taken, and nothing is lost; see what \
+                 that program said, then run this again"
+            }
+            Origin::Answer => {
+                "the connection broke while it came: nothing of it was taken, what came before it stays, and nothing is lost; run \
+                 `mailsync update` again"
+            }
+        },
         bundle::Error::Sealed => "import it on the machine that it is for; if that is this one, export it again there",
         bundle::Error::Locked => {
             "`mailsync join MAILROOT BUNDLE` makes a new replica from an invitation; for anything else, give the code with \
@@ -373,7 +414,28 @@ pub(in crate::replica) fn reading(error: &bundle::Error) -> Error {
         bundle::Error::Untrue { .. } => {
             "nothing of it was taken; update mailsync where it was made, and if that doesn't help, don't trust that machine"
         }
-        _ => "copy it again, or export again",
+        _ if origin.is_file() => "copy it again, or export again",
+        _ => {
+            "nothing of it was taken: run this again; if it says the same then, something on the way changes it, such as `ssh -t`, \
+             which makes a terminal of the connection"
+        }
     };
     Error::rejected(error.to_string()).advise(advice)
+}
+
+/// The error for a file that is no bundle: somebody has named the wrong one.
+fn no_bundle(error: &bundle::Error) -> Error {
+    let what = match error {
+        bundle::Error::Empty => {
+            return Error::rejected("the file is empty").advise(
+                "copy it again, or export again: what was to write it has failed, or its disk was full; nothing is lost",
+            );
+        }
+        bundle::Error::NotABundle { begins: Some(begins) } => begins.looks_like(),
+        _ => Some(String::from("a file that zstd has compressed, as it does bundles, and holds something else")),
+    };
+    let what = what.map_or_else(String::new, |what| format!(": it seems to be {what}"));
+    Error::rejected(format!("not a bundle{what}")).advise(
+        "give a file that `mailsync export` or `mailsync invite` wrote: mostly its name ends in .zst.age or .zst",
+    )
 }

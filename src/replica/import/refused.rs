@@ -40,7 +40,8 @@ struct Refusals {
 impl Refusals {
     fn look_at(&mut self, imported: &Imported, about: &str) {
         let word = match &imported.outcome {
-            ImportOutcome::Applied | ImportOutcome::NothingNew => return,
+            // The error with which the import of this file ends has a line of its own.
+            ImportOutcome::Applied | ImportOutcome::NothingNew | ImportOutcome::Refused(_) => return,
             ImportOutcome::RolledBack(_) => {
                 self.rolled_back = true;
                 return;

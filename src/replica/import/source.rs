@@ -3,10 +3,10 @@
 use std::io::{self, BufRead};
 use std::path::Path;
 
-use super::outcome::{Cut, ImportOptions, ImportOutcome, Imported};
-use super::refusal::{Fault, reading};
+use super::outcome::{ImportOptions, ImportOutcome, Imported};
+use super::refusal::{Fault, Origin, reading};
 use crate::bundle::{self, Stream};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::replica::Replica;
 
 impl Replica {
@@ -23,7 +23,13 @@ impl Replica {
         mut each: impl FnMut(Imported),
     ) -> Result<()> {
         let about = file.map_or_else(|| String::from("standard input"), |file| file.display().to_string());
-        self.import_all(&mut Stream::opened_by(source, self.keys()), file, &about, options, &mut each)
+        self.import_all(
+            &mut Stream::opened_by(source, self.keys()),
+            (file, Origin::of(file)),
+            &about,
+            options,
+            &mut each,
+        )
     }
 
     /// Imports all bundles of a file that was opened already.
@@ -32,16 +38,15 @@ impl Replica {
         file: &std::fs::File,
         path: &Path,
         options: &ImportOptions,
-        cut: Cut,
+        origin: Origin,
         mut each: impl FnMut(Imported),
     ) -> Result<()> {
         let source = io::BufReader::with_capacity(256 << 10, file);
-        self.import_rest(
+        self.import_all(
             &mut Stream::opened_by(source, self.keys()),
-            Some(path),
+            (Some(path), origin),
             &path.display().to_string(),
             options,
-            cut,
             &mut each,
         )
     }
@@ -50,25 +55,14 @@ impl Replica {
     pub(in crate::replica) fn import_all<R: BufRead>(
         &self,
         stream: &mut Stream<R>,
-        file: Option<&Path>,
+        (file, origin): (Option<&Path>, Origin),
         about: &str,
         options: &ImportOptions,
         mut each: impl FnMut(Imported),
     ) -> Result<()> {
-        self.import_rest(stream, file, about, options, Cut::Rejected, &mut each)
-    }
-
-    fn import_rest<R: BufRead>(
-        &self,
-        stream: &mut Stream<R>,
-        file: Option<&Path>,
-        about: &str,
-        options: &ImportOptions,
-        cut: Cut,
-        each: &mut impl FnMut(Imported),
-    ) -> Result<()> {
         loop {
             let mut imported = Imported::unknown(file);
+            let part = self.state.begin_part()?;
             let result = match stream.next_bundle() {
                 Ok(None) => return Ok(()),
                 Ok(Some(reader)) => self.import_bundle(reader, options, &mut imported),
@@ -81,8 +75,14 @@ impl Replica {
             };
             imported.outcome = match result {
                 Ok(outcome) => outcome,
-                Err(Fault::Bundle(error)) => cut.outcome(&error),
-                Err(Fault::Here(error)) => return Err(error.at(self.mail_root()).about(about)),
+                Err(Fault::Bundle(error)) => origin.outcome(&error),
+                Err(Fault::Here(error)) => {
+                    let error = error.at(self.mail_root()).about(about);
+                    if error.kind() == ErrorKind::Refused {
+                        each(Imported { outcome: ImportOutcome::Refused(error.clone()), ..imported });
+                    }
+                    return Err(error);
+                }
                 Err(Fault::RolledBack(error)) => {
                     let error = error.about(about);
                     each(Imported { outcome: ImportOutcome::RolledBack(error.clone()), ..imported });
@@ -90,6 +90,17 @@ impl Replica {
                 }
             };
             imported.outcome.about(about);
+            if let ImportOutcome::Refused(error) = &imported.outcome {
+                let error = error.clone();
+                each(imported);
+                // What it would bring was seen. What stands behind it comes to what is there without it.
+                drop(part);
+                if self.state.is_rehearsing() {
+                    self.raise_alarm()?;
+                }
+                return Err(error);
+            }
+            part.keep()?;
             each(imported);
             if !goes_on {
                 return Ok(());
@@ -98,7 +109,7 @@ impl Replica {
     }
 
     /// The error for a bundle that can't be read, in words for people.
-    pub fn rejection(error: &bundle::Error) -> Error {
-        reading(error)
+    pub fn rejection(error: &bundle::Error, origin: Origin) -> Error {
+        reading(error, origin)
     }
 }

@@ -199,7 +199,7 @@ impl Replica {
             let shown = (&head.tip, manifest.passes_over.as_ref());
             tx.set_standing(peer.key, (head.incarnation, head.number), shown, &manifest.wants)?;
             if let Some((sent, number)) = peer.sent.as_ref().zip(peer.sent_number)
-                && head.tip.includes(sent)
+                && manifest.passes_over.clone().unwrap_or_default().has_taken(&head.tip, sent)
                 && peer.acknowledged.is_none_or(|(acknowledged, _)| acknowledged < number)
             {
                 tx.set_acknowledged(peer.key, number, self.now())?;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::gate::Sender;
 use super::outcome::{ImportOutcome, Imported};
-use super::refusal::{Refusal, reading};
+use super::refusal::{Refusal, unreadable};
 use crate::bundle::{self, Begins, Label, Manifest, RecordsPart, Stream, limits};
 use crate::disk::Meta;
 use crate::error::Result;
@@ -88,7 +88,7 @@ impl Replica {
             return Ok(());
         };
         let mut file = file;
-        file.rewind().map_err(|error| reading(&bundle::Error::Io(error)))?;
+        file.rewind().map_err(|error| unreadable(&error))?;
         let mut stream = Stream::opened_by(BufReader::new(file), self.keys());
         // What can't be read says nothing, and the refusal stands.
         while let Ok(Some(reader)) = stream.next_bundle() {
@@ -165,6 +165,13 @@ pub(super) fn mark(file: &File) -> io::Result<Digest> {
     with_beginning(file, format!("{} {}.{:09}\n", meta.size, meta.mtime.seconds(), meta.mtime.subsec_nanos()))
 }
 
+/// What identifies a file by its contents alone: their size, and what they begin with. A bundle is signed anew, and perhaps encrypted,
+/// each time that it is written, so no two begin alike.
+pub(in crate::replica) fn mark_of_contents(file: &File) -> io::Result<Digest> {
+    let size = file.metadata()?.len();
+    with_beginning(file, format!("{size}\n"))
+}
+
 /// One digest of what is known of a file and of what it begins with.
 fn with_beginning(mut file: &File, known: String) -> io::Result<Digest> {
     let mut known = known.into_bytes();
@@ -186,7 +193,7 @@ pub(super) fn begins(mut file: &File) -> io::Result<Begins> {
 /// that a key which isn't known here has signed what is wrong.
 pub(super) fn stays_foreign(file: &File, wrong: Option<&bundle::Error>, made_so: bool) -> Result<bool> {
     use bundle::Error::{Empty, Io, NewerFormat, NotABundle, Sink, Truncated};
-    let begins = || begins(file).map_err(|error| reading(&bundle::Error::Io(error)));
+    let begins = || begins(file).map_err(|error| unreadable(&error));
     match wrong {
         // It may still be being copied, or be understood by the next mailsync.
         None | Some(Empty | Truncated | NewerFormat { .. } | Io(_) | Sink(_)) => Ok(false),

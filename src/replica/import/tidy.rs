@@ -116,8 +116,7 @@ impl Replica {
     fn readers(&self, recipient: Option<ReplicaId>) -> Result<Option<Readers>> {
         let peers = match recipient {
             Some(id) => self.peer_of(&id)?.into_iter().collect(),
-            None if self.open_invitations()?.is_empty() => self.neighbours()?,
-            None => Vec::new(),
+            None => self.neighbours()?,
         };
         let mut readers = Readers { shown: Vec::new(), wanting: false };
         for peer in peers {

@@ -250,7 +250,7 @@ fn place(naming: &Naming<'_>, folder: FolderKey, taken: impl Fn(&Place) -> Resul
 fn intend(tx: &Transaction<'_>, row: &EntryRow, intent: &Intent, by: &By) -> Result<()> {
     match intent {
         Intent::Nothing => Ok(()),
-        Intent::Forget => tx.remove_missing(row.key),
+        Intent::Forget => tx.remove_missing(row.key).map(drop),
         Intent::Await(place) => {
             // The entry may have been missing. From here on it awaits its contents, and is missing again if they don't
             // come.

@@ -40,36 +40,58 @@ impl Replica {
         clock_ahead: ClockAhead,
     ) -> Result<(u64, ReplicaNews)> {
         let mut news = ReplicaNews { before: self.shut_outs()?, ..ReplicaNews::default() };
-        let mut waiting: Vec<_> =
-            lines.iter().filter_map(|line| self.believe_of_replica(line, clock_ahead, &mut news)).collect();
-        let mut changed = 0;
+        let told = lines.iter().filter_map(|line| self.believe_of_replica(line, clock_ahead, &mut news));
+        let (told, now): (Vec<_>, _) = (told.collect(), self.now());
+        let told = told.into_iter().map(|said| by_carrier(said, carrier.id, now)).collect();
         let caps = self.caps(knowledge)?.believe(head, knowledge).caps;
-        let mut here = Held::of(self)?;
-        // A statement can make known whom another one is about, whichever comes first.
-        loop {
-            let before = news.new.len();
-            let mut left = Vec::new();
-            for (statement, line) in waiting {
-                let saying =
-                    ReplicaSaying { statement, line, carrier: Some(carrier.id), heard: self.now(), overruled: false };
-                match Self::take_saying(tx, &saying, &mut here, &caps)? {
-                    Taking::News => news.new.push(saying),
-                    Taking::Stamp => changed += 1,
-                    Taking::Known => {}
-                    Taking::Strangers => left.push((saying.statement, saying.line)),
-                    Taking::TooMany => news.too_many += 1,
-                }
-            }
-            waiting = left;
-            if news.new.len() == before || waiting.is_empty() {
-                break;
-            }
-        }
+        let changed = Self::take_sayings(tx, told, &mut Held::of(self)?, |stamp| caps.takes(stamp), &mut news)?;
         self.follow_all(tx, &news.new)?;
         let caps = self.caps(knowledge)?.believe(head, knowledge).caps;
         self.restamp_what_is_not_believed(tx, &caps)?;
         self.record_revocations(tx, &news)?;
         Ok((changed + news.new.len() as u64, news))
+    }
+
+    /// Begins to hear what bundles that wait to be imported together say of who was lost or stolen.
+    pub(in crate::replica) fn begin_to_hear(&self) -> Result<HeardFirst> {
+        let news = ReplicaNews { before: self.shut_outs()?, ..ReplicaNews::default() };
+        Ok(HeardFirst { held: Held::of(self)?, heard: self.now(), news })
+    }
+
+    /// Takes the revocations among what a peer's bundle says about replicas before that bundle is taken. They are passed
+    /// on by stamps of this replica's own, as the ones beside them may not be known here yet. What is wrong with some is
+    /// told when the bundle is taken.
+    pub(in crate::replica) fn hear_revocations(
+        &self,
+        tx: &Transaction<'_>,
+        lines: &[Vec<u8>],
+        carrier: &Peer,
+        clock_ahead: ClockAhead,
+        HeardFirst { held, heard, news }: &mut HeardFirst,
+    ) -> Result<()> {
+        let mut of_bundle = ReplicaNews::default();
+        let told = lines.iter().filter_map(|line| self.believe_of_replica(line, clock_ahead, &mut of_bundle));
+        let mut told: Vec<_> = told.collect();
+        told.retain(|(statement, _)| matches!(statement, ReplicaStatement::Revocation(_)));
+        let told = told.into_iter().map(|said| by_carrier(said, carrier.id, *heard)).collect();
+        Self::take_sayings(tx, told, held, |_| false, &mut of_bundle)?;
+        for saying in of_bundle.new {
+            let line = ReplicaLine { stamp: tx.issue(self.now())?, ..saying.line };
+            let saying = ReplicaSaying { line, ..saying };
+            tx.set_replica_saying(&saying)?;
+            news.new.push(saying);
+        }
+        Ok(())
+    }
+
+    /// What was heard so; `None` if nothing of it is new.
+    pub(in crate::replica) fn end_hearing(
+        &self,
+        tx: &Transaction<'_>,
+        HeardFirst { news, .. }: HeardFirst,
+    ) -> Result<Option<ReplicaNews>> {
+        self.record_revocations(tx, &news)?;
+        Ok(Some(news).filter(|news| !news.new.is_empty()))
     }
 
     /// Keeps a succession that a manifest has said, to pass it on: whoever hears that one of the two keys was revoked has to know
@@ -153,13 +175,47 @@ impl Replica {
         Some((statement, line))
     }
 
-    /// Takes one statement whose signatures hold.
-    fn take_saying(tx: &Transaction<'_>, saying: &ReplicaSaying, held: &mut Held, caps: &Caps) -> Result<Taking> {
+    /// Takes statements whose signatures hold. Returns of how many that are known nothing but the stamp is new.
+    fn take_sayings(
+        tx: &Transaction<'_>,
+        mut waiting: Vec<ReplicaSaying>,
+        held: &mut Held,
+        believes: impl Fn(Stamp) -> bool,
+        news: &mut ReplicaNews,
+    ) -> Result<u64> {
+        let mut changed = 0;
+        // A statement can make known whom another one is about, whichever comes first.
+        loop {
+            let before = news.new.len();
+            let mut left = Vec::new();
+            for saying in waiting {
+                match Self::take_saying(tx, &saying, held, &believes)? {
+                    Taking::News => news.new.push(saying),
+                    Taking::Stamp => changed += 1,
+                    Taking::Known => {}
+                    Taking::Strangers => left.push(saying),
+                    Taking::TooMany => news.too_many += 1,
+                }
+            }
+            waiting = left;
+            if news.new.len() == before || waiting.is_empty() {
+                return Ok(changed);
+            }
+        }
+    }
+
+    /// Takes one of them.
+    fn take_saying(
+        tx: &Transaction<'_>,
+        saying: &ReplicaSaying,
+        held: &mut Held,
+        believes: impl Fn(Stamp) -> bool,
+    ) -> Result<Taking> {
         match Self::rule_on(tx, saying, held)? {
             (Ruling::Same, _) => {
                 let known = tx.replica_saying_like(&saying.statement)?;
                 let is_later = |known: &ReplicaSaying| known.line.stamp < saying.line.stamp;
-                let Some(known) = known.filter(|known| is_later(known) && caps.takes(saying.line.stamp)) else {
+                let Some(known) = known.filter(|known| is_later(known) && believes(saying.line.stamp)) else {
                     return Ok(Taking::Known);
                 };
                 let line = ReplicaLine { stamp: saying.line.stamp, ..known.line };
@@ -305,6 +361,19 @@ impl Held {
             all: self.sayings.len() as u64,
         }
     }
+}
+
+/// What is heard of bundles that wait to be imported together, before any of them is.
+pub(in crate::replica) struct HeardFirst {
+    held: Held,
+    /// When all of it counts as heard: milliseconds since 1970 UTC.
+    heard: u64,
+    news: ReplicaNews,
+}
+
+/// A statement as it is kept which a bundle of this replica has brought.
+fn by_carrier((statement, line): (ReplicaStatement, ReplicaLine), carrier: ReplicaId, heard: u64) -> ReplicaSaying {
+    ReplicaSaying { statement, line, carrier: Some(carrier), heard, overruled: false }
 }
 
 /// What became of a statement.

@@ -114,11 +114,15 @@ impl Replica {
         }
         // A name that somebody else has given it can't be typed here.
         let typed = self.name_of(id)?;
+        let Accusers { names, commands } = self.accusers_of(out, None)?;
+        let is = if names.len() == 1 { "is" } else { "are" };
         self.note(format!(
-            "{shown} WAS REVOKED by {by}, as of {}: nothing is taken from it, and nothing sent to it. Look into this: if it is \
-             lost or stolen, run `mailsync peer revoke {typed}` here as well, and if it isn't, `mailsync peer reinstate {typed}` \
-             (a thief can revoke, too)",
-            local_time(out.since)
+            "{shown} WAS REVOKED by {by}, as of {}: nothing is taken from it, and nothing sent to it. Look into this, for a thief can \
+             revoke, too: if it is in other hands, run `mailsync peer revoke {typed}` here as well; if it is in yours, \
+             `mailsync peer reinstate {typed}`; and if it is {} that {is} in other hands, {}",
+            local_time(out.since),
+            names.join(" and "),
+            commands.join(" and ")
         ));
         Ok(())
     }
@@ -150,21 +154,7 @@ impl Replica {
             return Ok(WhyShutOut { by, answer: None, advice: TRUSTED_AGAIN.replace("NAME", name) });
         }
         let answer = self.answer_to(out, lines)?;
-        let (mut accusers, mut commands): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
-        for heard in out.by.iter().take(MOST_NAMED) {
-            let accuser = self.name_of(&heard.revocation.by)?;
-            if accusers.contains(&accuser) {
-                continue;
-            }
-            // What it has said counts unless it was not to be trusted by then.
-            let until = heard.revocation.at.max(heard.heard);
-            let since = match &answer {
-                Some((of, answer)) if *of == heard.revocation.by => answer.since.min(until),
-                _ => until,
-            };
-            commands.push(format!("`mailsync peer revoke {accuser} --since \"{}\"`", local_time(since)));
-            accusers.push(accuser);
-        }
+        let Accusers { names: accusers, commands } = self.accusers_of(out, answer.as_ref())?;
         let (accuser, commands, ends) = (accusers.join(" and "), commands.join(" and "), accusers.len() == 1);
         let (is, its) = if ends { ("is", "its word ends") } else { ("are", "their words end") };
         let advice = format!(
@@ -178,6 +168,26 @@ impl Replica {
             Ok(format!("{name} says in this bundle that {of} was revoked (as of {}{why})", local_time(since)))
         });
         Ok(WhyShutOut { by, answer: answer.transpose()?, advice })
+    }
+
+    /// Those by whose word a replica is shut out, and what ends that word: `answer` is what it says of one of them.
+    fn accusers_of(&self, out: &ShutOut, answer: Option<&(ReplicaId, Revocation)>) -> Result<Accusers> {
+        let mut accusers = Accusers::default();
+        for heard in out.by.iter().take(MOST_NAMED) {
+            let accuser = self.name_of(&heard.revocation.by)?;
+            if accusers.names.contains(&accuser) {
+                continue;
+            }
+            // What it has said counts unless it was not to be trusted by then.
+            let until = heard.revocation.at.max(heard.heard);
+            let since = match answer {
+                Some((of, answer)) if *of == heard.revocation.by => answer.since.min(until),
+                _ => until,
+            };
+            accusers.commands.push(format!("`mailsync peer revoke {accuser} --since \"{}\"`", local_time(since)));
+            accusers.names.push(accuser);
+        }
+        Ok(accusers)
     }
 
     /// What these statements of a replica that is shut out say of one by whose word it is, and who that is. Of what can't be read
@@ -201,6 +211,14 @@ impl Replica {
         }
         Ok(None)
     }
+}
+
+/// Those by whose word a replica is shut out: each once, and not too many.
+#[derive(Debug, Default)]
+struct Accusers {
+    names: Vec<String>,
+    /// What a person types for whom it is the thief who has said so.
+    commands: Vec<String>,
 }
 
 /// Why nothing is taken from a replica that is shut out, and what a person can do about that, in words.

@@ -141,7 +141,9 @@ impl Scan<'_> {
     /// Records a found file as the file of an entry that has none.
     fn record_adopted(&mut self, mut row: EntryRow, at: Place) -> Result<()> {
         self.report.adopted += 1;
-        self.tx.remove_missing(row.key)?;
+        if self.tx.remove_missing(row.key)? {
+            self.tx.tell_arrival(&row)?;
+        }
         self.tx.clear_pending(row.key)?;
         self.tx.set_place(row.key, Some(&at))?;
         row.at = Some(at);

@@ -11,7 +11,7 @@ use crate::maildir::FileName;
 use crate::maildir::listing::{CleanListing, Listing, Times, stat_folder};
 use crate::model::FolderName;
 use crate::replica::Replica;
-use crate::replica::safety::{By, Loss, Losses, MassDelete, guard_losses};
+use crate::replica::safety::{By, DryRun, Loss, Losses, MassDelete, guard_losses};
 use crate::state::{Directory, FolderRow};
 
 /// How the disk differs from what the last scan has seen.
@@ -78,7 +78,7 @@ impl Replica {
         let gone = || look.folders.iter().filter(|folder| folder.is_gone);
         let there = rows.iter().filter(|row| row.on_disk).count();
         if look.problems.is_empty() && look.directories == 0 && gone().count() == there && self.state.has_files()? {
-            return Ok(Some(no_maildir_left(self.mail_root(), "", By::Scan)));
+            return Ok(Some(no_maildir_left(self.mail_root(), "", By::Scan, DryRun::No)));
         }
         let held: BTreeMap<FolderName, u64> = self.state.entries_by_folder()?.into_iter().collect();
         let came: u64 = look.folders.iter().map(|folder| folder.came).sum();
@@ -99,7 +99,7 @@ impl Replica {
             },
             earlier: None,
         };
-        Ok(guard_losses(MassDelete::Refuse, &self.config.guard, By::Scan, &losses).err())
+        Ok(guard_losses((MassDelete::Refuse, DryRun::No), &self.config.guard, By::Scan, &losses).err())
     }
 
     /// Looks at one folder. `None` if it is as it was.

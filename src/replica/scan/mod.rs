@@ -36,7 +36,7 @@ impl Replica {
     ///
     /// # Errors
     /// Refused when the mail root is missing or empty although it held mail, or when the guard over mass
-    /// removals refuses it. A folder that can't be read is a problem in the report, not an error.
+    /// removals refuses it; of a dry run, its report says so. A folder that can't be read is a problem in the report, not an error.
     pub fn scan(&self, options: &ScanOptions) -> Result<ScanReport> {
         self.note_unknown_names()?;
         let tx = self.begin()?;

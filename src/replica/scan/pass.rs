@@ -8,11 +8,12 @@ use std::sync::Arc;
 use super::copies::Copies;
 use super::discover::Discovery;
 use super::report::{Purpose, ScanOptions, ScanReport};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::maildir::keywords::Letters;
 use crate::maildir::listing::Others;
 use crate::model::{Digest, Origin, Stamp};
 use crate::replica::Replica;
+use crate::replica::safety::DryRun;
 use crate::replica::transaction::Transaction;
 use crate::state::{EntryKey, FolderKey};
 use crate::text::printable;
@@ -68,6 +69,20 @@ pub(super) struct Scan<'r> {
 }
 
 impl Scan<'_> {
+    /// A guard has refused what the scan finds. A dry run goes on all the same: it tells what that is.
+    ///
+    /// # Errors
+    /// The refusal, if it is no dry run.
+    pub(super) fn heed(&mut self, guarded: Result<()>) -> Result<()> {
+        match guarded {
+            Err(error) if self.options.dry_run == DryRun::Yes && error.kind() == ErrorKind::Refused => {
+                self.report.refused.get_or_insert(error);
+                Ok(())
+            }
+            guarded => guarded,
+        }
+    }
+
     /// The stamp of this scan. All changes that it finds carry this one stamp.
     pub(super) fn stamp(&mut self) -> Result<Stamp> {
         if let Some(stamp) = self.stamp {

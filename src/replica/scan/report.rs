@@ -1,6 +1,6 @@
 //! Options for a scan, and the report about it.
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::model::{Digest, FolderName};
 use crate::replica::safety::{DryRun, MassDelete};
 use crate::state::RootBefore;
@@ -113,9 +113,19 @@ pub struct ScanReport {
     pub messages_read: u64,
     /// The errors of files and directories that could not be looked at. Everything else was.
     pub problems: Vec<Error>,
+    /// Why all of this is refused for safety: only of a dry run. Else a scan that is refused fails.
+    pub refused: Option<Error>,
 }
 
 impl ScanReport {
+    /// The same, for who has no use for what would not be done.
+    ///
+    /// # Errors
+    /// It would be refused.
+    pub fn unless_refused(mut self) -> Result<Self> {
+        self.refused.take().map_or(Ok(self), Err)
+    }
+
     /// Whether somebody here changed something.
     pub fn has_changes(&self) -> bool {
         self.new + self.moved + self.flagged + self.removed + self.adopted + self.folders_made + self.folders_removed

@@ -14,7 +14,7 @@ use super::report::{Depth, Purpose};
 use crate::config::Limits;
 use crate::error::{Error, Result};
 use crate::model::{Digest, Entry, FolderState};
-use crate::replica::safety::{By, Loss, Losses, MassDelete, RESTORE, guard_losses};
+use crate::replica::safety::{ALLOW_DELETE, By, DryRun, Loss, Losses, MassDelete, RESTORE, guard_losses, refusal};
 use crate::state::{FolderKey, FolderRow};
 use crate::text::plural;
 
@@ -40,18 +40,20 @@ struct Outcome {
 const MOUNT: &str = "mount the disk that holds your mail";
 
 /// The refusal of a mail root that held mail and has no folder any more; `why` ends what is wrong.
-pub(super) fn no_maildir_left(root: &Path, why: &str, by: By) -> Error {
-    Error::refused(format!("scanning {}: no Maildir is left in it{why}", root.display())).advise(format!(
+pub(super) fn no_maildir_left(root: &Path, why: &str, by: By, dry_run: DryRun) -> Error {
+    let what = format!("scanning {}: no Maildir is left in it", root.display());
+    let advice = format!(
         "{MOUNT}, or put the layout in config.toml right; `{RESTORE} --all` gets the mail back if it was removed by mistake; if \
          it is really to be gone, run `{}`",
         by.confirmation()
-    ))
+    );
+    refusal(dry_run, by, ALLOW_DELETE, (&what, why), &advice)
 }
 
 impl Scan<'_> {
     /// Refuses a mail root that held mail and has no folder any more: an unmounted disk is more likely than a person's
     /// wish.
-    pub(super) fn check_root_is_not_empty(&self, discovery: &Discovery) -> Result<()> {
+    pub(super) fn check_root_is_not_empty(&mut self, discovery: &Discovery) -> Result<()> {
         if let Purpose::Restore(_) = self.purpose {
             if !discovery.remounted {
                 return Ok(());
@@ -67,7 +69,8 @@ impl Scan<'_> {
             return Ok(());
         }
         let why = if discovery.remounted { ", and something else was mounted there before" } else { "" };
-        Err(no_maildir_left(self.replica.mail_root(), why, self.by()))
+        let refusal = no_maildir_left(self.replica.mail_root(), why, self.by(), self.options.dry_run);
+        self.heed(Err(refusal))
     }
 
     /// By which command a person confirms what this scan takes away.
@@ -152,7 +155,8 @@ impl Scan<'_> {
             let name = self.replica.state.folder_row(*folder)?.name.to_string();
             losses.by_folder.push((name, Loss { gone: outcome.removed, held: folders[folder].known, before: 0 }));
         }
-        guard_losses(self.options.mass_delete, &self.limits(), self.by(), &losses)?;
+        let allowed = (self.options.mass_delete, self.options.dry_run);
+        self.heed(guard_losses(allowed, &self.limits(), self.by(), &losses))?;
         if removed.is_empty() {
             return Ok(());
         }

@@ -28,7 +28,7 @@ pub struct TrashSelection {
     pub folder: Option<FolderName>,
     /// It came into the trash at this time or later: milliseconds since 1970 UTC.
     pub since: Option<u64>,
-    /// It was removed by the replica of this name or id; or, where it isn't known by whom, a bundle of that one told of
+    /// It was removed by the replica of this name, id or incarnation; or, where it isn't known by whom, a bundle of that one told of
     /// it.
     pub by: Option<String>,
 }
@@ -139,12 +139,12 @@ impl Replica {
         trashed.removal.map_or_else(|| Ok(trashed.by.to_string()), |stamp| names.of(stamp.incarnation))
     }
 
-    /// The same, if it is known.
+    /// The same for a narrow column.
     ///
     /// # Errors
     /// The state can't be read.
-    pub fn known_remover(trashed: &Trashed, names: &Names<'_>) -> Result<Option<String>> {
-        trashed.removal.map_or_else(|| Ok(Some(trashed.by.to_string())), |stamp| names.known(stamp.incarnation))
+    pub fn remover_in_short(trashed: &Trashed, names: &Names<'_>) -> Result<String> {
+        trashed.removal.map_or_else(|| Ok(trashed.by.to_string()), |stamp| names.short_of(stamp.incarnation))
     }
 
     /// What is meant, as the state looks for it.
