@@ -310,7 +310,9 @@ mod tests {
             let id = EntryId { digest: digest(n), birth: inbox.clone(), ordinal: 0 };
             tx.insert_entry(&id, &entry, Some(&at)).unwrap()
         });
-        keys.iter().for_each(|&key| tx.await_contents(key));
+        for key in keys {
+            tx.await_contents(key);
+        }
         let batch =
             |after, most| state.awaiting_batch(after, most).unwrap().iter().map(|row| row.key).collect::<Vec<_>>();
         assert_eq!((rows(), batch(None, 9), batch(None, 2)), (0, keys.to_vec(), keys[..2].to_vec()));
