@@ -304,17 +304,20 @@ impl Disk for RealDisk {
     }
 
     fn give(&self, _: &Path, file: &File, rights: &Rights) -> io::Result<()> {
-        let meta = file.metadata()?;
-        let owner = rights.owner.filter(|&owner| owner != meta.uid()).map(Uid::from_raw);
-        let group = rights.group.filter(|&group| group != meta.gid()).map(Gid::from_raw);
-        if owner.is_some() || group.is_some() {
-            rustix::fs::fchown(file, owner, group)?;
+        if rights.owner.is_some() || rights.group.is_some() {
+            let meta = file.metadata()?;
+            let owner = rights.owner.filter(|&owner| owner != meta.uid()).map(Uid::from_raw);
+            let group = rights.group.filter(|&group| group != meta.gid()).map(Gid::from_raw);
+            if owner.is_some() || group.is_some() {
+                rustix::fs::fchown(file, owner, group)?;
+            }
         }
         // Only then: a group gets nothing that is meant for another one.
-        if meta.mode() & 0o7777 != rights.mode {
-            rustix::fs::fchmod(file, Mode::from_raw_mode(rights.mode))?;
+        match rustix::fs::fchmod(file, Mode::from_raw_mode(rights.mode)) {
+            // A file system that knows no modes may refuse to set even the one that it shows.
+            Err(_) if file.metadata()?.mode() & 0o7777 == rights.mode => Ok(()),
+            set => Ok(set?),
         }
-        Ok(())
     }
 
     fn give_dir(&self, dir: &Path, rights: &Rights) -> io::Result<()> {

@@ -14,7 +14,7 @@ use super::envelope::Envelope;
 use super::error::SHOWN;
 use super::frame::Frame;
 use super::missing::{self, Missing};
-use super::record::{Decoder, Order};
+use super::record::{Decoder, Order, read_line};
 use super::statements::StatementLines;
 use super::{Cover, Error, Manifest, PublicKey, Record, Signature, limits, replica_lines};
 use crate::model::{Claims, Digest};
@@ -352,9 +352,10 @@ impl<'s, R: BufRead> MessagesPart<'s, R> {
         self.messages += 1;
         self.bytes += size;
         let mut data = self.inner.archive.data();
-        let mut first = Vec::with_capacity(BEGINNING);
-        data.by_ref().take(BEGINNING as u64).read_to_end(&mut first)?;
-        Ok(Some(Message { digest, size, beginning: first.clone(), data: io::Cursor::new(first).chain(data) }))
+        let mut beginning = [0; BEGINNING];
+        let come = size.min(BEGINNING as u64);
+        data.read_exact(&mut beginning[..usize::try_from(come).expect("it is short")])?;
+        Ok(Some(Message { digest, size, data: io::Cursor::new(beginning).take(come).chain(data) }))
     }
 
     /// Reads which of the promised messages the bundle lacks, since its sender could not read them.
@@ -412,8 +413,7 @@ const BEGINNING: usize = 16;
 pub struct Message<'m, 's, R: BufRead> {
     digest: Digest,
     size: u64,
-    beginning: Vec<u8>,
-    data: io::Chain<io::Cursor<Vec<u8>>, Data<'m, Decompressed<'s, R>>>,
+    data: io::Chain<io::Take<io::Cursor<[u8; BEGINNING]>>, Data<'m, Decompressed<'s, R>>>,
 }
 
 impl<R: BufRead> Message<'_, '_, R> {
@@ -424,7 +424,8 @@ impl<R: BufRead> Message<'_, '_, R> {
 
     /// Its first bytes, 16 at most. They can be read again.
     pub fn beginning(&self) -> &[u8] {
-        &self.beginning
+        let come = usize::try_from(self.size).map_or(BEGINNING, |size| size.min(BEGINNING));
+        &self.data.get_ref().0.get_ref().get_ref()[..come]
     }
 
     /// Its size in bytes. All sizes together are at most the size in the manifest.
@@ -438,7 +439,7 @@ impl<R: BufRead> Message<'_, '_, R> {
         const AT_FIRST: u64 = 1 << 20;
         contents.clear();
         contents.reserve(usize::try_from(self.size.min(AT_FIRST)).expect("a mebibyte fits"));
-        self.data.read_to_end(contents)?;
+        self.read_to_end(contents)?;
         self.check(Digest::of(contents))
     }
 
@@ -460,25 +461,24 @@ impl<R: BufRead> Read for Message<'_, '_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.data.read(buffer)
     }
+
+    fn read_to_end(&mut self, contents: &mut Vec<u8>) -> io::Result<usize> {
+        let before = contents.len();
+        loop {
+            let chunk = self.data.fill_buf()?;
+            if chunk.is_empty() {
+                return Ok(contents.len() - before);
+            }
+            contents.extend_from_slice(chunk);
+            let length = chunk.len();
+            self.data.consume(length);
+        }
+    }
 }
 
 impl<R: BufRead> fmt::Debug for Message<'_, '_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message").field("digest", &self.digest).field("size", &self.size).finish_non_exhaustive()
-    }
-}
-
-/// Reads one line with its newline into `line`. `false` at the end.
-fn read_line(data: &mut impl BufRead, line: &mut Vec<u8>) -> Result<bool, Error> {
-    line.clear();
-    data.by_ref().take(limits::LINE_BYTES + 1).read_until(b'\n', line)?;
-    match line.last() {
-        None => Ok(false),
-        Some(b'\n') => Ok(true),
-        Some(_) if line.len() as u64 > limits::LINE_BYTES => {
-            Err(Error::TooLarge { what: "the length of a line of entries.jsonl", limit: limits::LINE_BYTES })
-        }
-        Some(_) => Err(Error::corrupt("entries.jsonl: its last line has no end")),
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io::{BufRead, Read};
 
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{limits, strict};
+use super::{Error, limits, strict};
 use crate::model::{
     Digest, Entry, EntryId, Flag, FlagRegisters, FolderName, FolderState, Mtime, ParseError, Removal, Stamp,
 };
@@ -193,6 +194,20 @@ pub(super) fn encode_entry(line: &mut Vec<u8>, id: &EntryId, entry: &Entry) {
 fn encode(line: &mut Vec<u8>, written: &Line<'_>) {
     serde_json::to_writer(&mut *line, written).expect("every record has a JSON form, and a vector takes every byte");
     line.push(b'\n');
+}
+
+/// Reads one line of `entries.jsonl` with its newline into `line`. `false` at the end.
+pub(super) fn read_line(data: &mut impl BufRead, line: &mut Vec<u8>) -> Result<bool, Error> {
+    line.clear();
+    data.by_ref().take(limits::LINE_BYTES + 1).read_until(b'\n', line)?;
+    match line.last() {
+        None => Ok(false),
+        Some(b'\n') => Ok(true),
+        Some(_) if line.len() as u64 > limits::LINE_BYTES => {
+            Err(Error::TooLarge { what: "the length of a line of entries.jsonl", limit: limits::LINE_BYTES })
+        }
+        Some(_) => Err(Error::corrupt("entries.jsonl: its last line has no end")),
+    }
 }
 
 /// Reads lines. Neighbouring records mostly name the same folders, which then share their memory.

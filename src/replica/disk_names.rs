@@ -31,7 +31,17 @@ impl Replica {
     /// A folder's directory, relative to the mail root.
     pub(super) fn relative_dir(&self, name: &FolderName) -> PathBuf {
         let particular = self.state.find_folder(name).and_then(|key| self.state.particular_dir(key));
-        particular.unwrap_or_else(|| self.layout.dir_of(name))
+        particular.unwrap_or_else(|| self.usual_dir(name))
+    }
+
+    /// The directory that the layout gives a folder. That of one folder is asked for again and again, for each of its
+    /// messages.
+    fn usual_dir(&self, name: &FolderName) -> PathBuf {
+        let mut last = self.last_dir.borrow_mut();
+        match &*last {
+            Some((folder, dir)) if folder == name => dir.clone(),
+            _ => last.insert((name.clone(), self.layout.dir_of(name))).1.clone(),
+        }
     }
 
     /// A folder's directory.

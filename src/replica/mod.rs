@@ -135,6 +135,8 @@ pub struct Replica {
     verified: std::cell::RefCell<HashSet<(FolderName, PathBuf)>>,
     /// Directories, relative to the mail root, whose names its file system has refused.
     refused: std::cell::RefCell<HashSet<PathBuf>>,
+    /// The folder whose directory was last asked for, and what the layout calls that.
+    last_dir: std::cell::RefCell<Option<(FolderName, PathBuf)>>,
 }
 
 /// What could not be looked at, though everything else was done.
@@ -296,6 +298,7 @@ impl Replica {
             denied: Denied::default(),
             verified: std::cell::RefCell::default(),
             refused: std::cell::RefCell::default(),
+            last_dir: std::cell::RefCell::default(),
         }
     }
 

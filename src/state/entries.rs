@@ -20,6 +20,11 @@ impl EntryKey {
         usize::try_from(self.0).expect("row numbers are positive")
     }
 
+    /// The number with this index.
+    pub(super) fn of(index: usize) -> Self {
+        Self(i64::try_from(index).expect("it was a row number"))
+    }
+
     /// A key of an entry that no state holds.
     #[cfg(test)]
     pub(crate) fn example(number: i64) -> Self {
@@ -182,7 +187,9 @@ impl State {
         let mut rows = query.query([folder.0])?;
         while let Some(row) = rows.next()? {
             let name = row.get_ref(2)?.as_bytes().map_err(|_| damaged("a file name"))?;
-            each(EntryKey(row.get(0)?), sub(row.get(1)?)?, name, row.get::<_, Option<i64>>(3)?.is_some())?;
+            let key = EntryKey(row.get(0)?);
+            let undelivered = row.get::<_, Option<i64>>(3)?.is_some() || self.awaited.borrow().contains(key);
+            each(key, sub(row.get(1)?)?, name, undelivered)?;
         }
         Ok(())
     }
@@ -411,6 +418,7 @@ impl Transaction<'_> {
         let before = if row.entry.alive() { Some((self.folder(&row.entry.location.1)?, row.entry.size)) } else { None };
         self.recount_entry(row.key, &row.id.digest, before, None)?;
         self.discount_entry(&row.id.digest)?;
+        self.awaited.borrow_mut().remove(row.key);
         for table in ["entry WHERE key", "pending WHERE entry", "missing WHERE entry", "letterless WHERE entry"] {
             self.conn.prepare_cached(&format!("DELETE FROM {table} = ?"))?.execute([row.key.0])?;
         }

@@ -14,6 +14,7 @@ mod derived;
 mod disk_name_rows;
 mod disk_names;
 mod entries;
+mod entry_keys;
 mod fault;
 mod folder_rows;
 mod folders;
@@ -55,6 +56,7 @@ pub use alarms::{Alarm, Guarded};
 pub use counts::Totals;
 pub use derived::Underived;
 pub use entries::{EntryKey, EntryRow, Place};
+pub use entry_keys::EntryKeys;
 pub use fault::LOST;
 pub use folder_rows::{FolderKey, FolderRow};
 pub use folders::Directory;
@@ -96,6 +98,9 @@ pub struct State {
     counts: RefCell<Counts>,
     /// A message that has turned out to have no entry in the transaction that is open, and has got none since.
     without_entry: Cell<Option<Digest>>,
+    /// The entries that the transaction that is open has added and whose contents are awaited. They are no rows, as most
+    /// contents come in the same transaction.
+    awaited: RefCell<EntryKeys>,
     digest: Cell<StateDigest>,
     digest_stored: Cell<StateDigest>,
     /// Whether all transactions are steps of a [`Rehearsal`].
@@ -224,6 +229,7 @@ impl State {
             ordinals: RefCell::default(),
             counts: RefCell::default(),
             without_entry: Cell::default(),
+            awaited: RefCell::default(),
             digest: Cell::default(),
             digest_stored: Cell::default(),
             rehearsing: Cell::default(),
@@ -275,6 +281,7 @@ impl State {
         *self.ordinals.borrow_mut() = Ordinals::default();
         *self.counts.borrow_mut() = Counts::load(&self.conn)?;
         self.without_entry.set(None);
+        self.awaited.take();
         let digest = self.meta::<Vec<u8>>(name::DIGEST)?.and_then(|bytes| bytes.try_into().ok());
         let digest = digest.map(StateDigest::from_bytes).unwrap_or_default();
         self.digest.set(digest);
@@ -334,6 +341,7 @@ impl Transaction<'_> {
             self.set_meta(name::DIGEST, digest.to_bytes())?;
         }
         self.store_counts()?;
+        self.store_awaited()?;
         self.state.conn.execute_batch(if self.state.is_rehearsing() { "RELEASE step" } else { "COMMIT" })?;
         self.state.digest_stored.set(digest);
         self.state.without_entry.set(None);
@@ -418,6 +426,6 @@ fn configure(conn: &Connection) -> rusqlite::Result<()> {
     conn.pragma_update(None, "synchronous", "FULL")?;
     // In KiB, and only as much as a transaction touches: in a first scan and in a join digests come in no order, and what
     // doesn't fit is written to the log and read back, again and again.
-    conn.pragma_update(None, "cache_size", -32768)?;
+    conn.pragma_update(None, "cache_size", -65536)?;
     conn.pragma_update(None, "temp_store", "FILE")
 }

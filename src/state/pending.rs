@@ -43,6 +43,9 @@ const WANTS: &str = "SELECT DISTINCT m.digest FROM missing m CROSS JOIN entry e 
 impl State {
     /// The pending work for an entry.
     pub fn pending(&self, key: EntryKey) -> Result<Option<Pending>> {
+        if self.awaited.borrow().contains(key) {
+            return Ok(Some(Pending::Await));
+        }
         let mut query =
             self.conn.prepare_cached("SELECT kind, from_folder, from_sub, from_name FROM pending WHERE entry = ?")?;
         let mut rows = query.query([key.0])?;
@@ -77,12 +80,16 @@ impl State {
     /// tell.
     pub fn awaiting(&self, digest: &Digest) -> Result<Vec<(EntryKey, Place, Mtime, u64)>> {
         let mut query = self.conn.prepare_cached(
-            "SELECT e.key, e.at_folder, e.at_sub, e.at_name, e.mtime, e.size FROM entry e CROSS JOIN pending p ON p.entry = e.key
-             WHERE e.digest = ? AND p.kind = 0",
+            "SELECT e.key, e.at_folder, e.at_sub, e.at_name, e.mtime, e.size, p.kind
+             FROM entry e LEFT JOIN pending p ON p.entry = e.key WHERE e.digest = ?",
         )?;
         let mut rows = query.query([digest.0])?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
+            let is_awaited = self.awaited.borrow().contains(EntryKey(row.get(0)?));
+            if !is_awaited && row.get::<_, Option<i64>>(6)? != Some(AWAIT) {
+                continue;
+            }
             let at = place(row, 1)?.ok_or_else(|| damaged("the place of a delivery"))?;
             found.push((EntryKey(row.get(0)?), at, Mtime(row.get(4)?), row.get::<_, i64>(5)?.cast_unsigned()));
         }
@@ -90,12 +97,17 @@ impl State {
     }
 
     /// The next entries that await their contents.
-    pub fn awaiting_batch(&self, after: Option<EntryKey>, limit: u32) -> Result<Vec<EntryRow>> {
+    pub fn awaiting_batch(&self, after: Option<EntryKey>, limit: usize) -> Result<Vec<EntryRow>> {
         let mut query = self
             .conn
             .prepare_cached("SELECT entry FROM pending WHERE kind = 0 AND entry > ? ORDER BY entry LIMIT ?")?;
-        let keys = query.query_map((after.map_or(0, |key| key.0), limit), |row| Ok(EntryKey(row.get(0)?)))?;
-        keys.map(|key| self.entry(key?)?.ok_or_else(|| damaged("a pending entry's number"))).collect()
+        let from = (after.map_or(0, |key| key.0), i64::try_from(limit).unwrap_or(i64::MAX));
+        let rows = query.query_map(from, |row| Ok(EntryKey(row.get(0)?)))?;
+        let mut keys = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+        keys.extend(self.awaited.borrow().after(after).take(limit));
+        keys.sort_unstable();
+        keys.truncate(limit);
+        keys.into_iter().map(|key| self.entry(key)?.ok_or_else(|| damaged("a pending entry's number"))).collect()
     }
 
     /// The entries of this message whose contents are nowhere on this machine.
@@ -152,6 +164,7 @@ impl State {
 impl Transaction<'_> {
     /// Records the pending work for an entry, in place of its earlier one.
     pub fn set_pending(&self, key: EntryKey, pending: &Pending) -> Result<()> {
+        self.awaited.borrow_mut().remove(key);
         let (kind, from) = match pending {
             Pending::Await => (AWAIT, None),
             Pending::Deliver => (DELIVER, None),
@@ -173,8 +186,22 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    /// A new entry awaits its contents, which come in this transaction, or are missing from then on.
+    pub fn await_contents(&self, key: EntryKey) {
+        self.awaited.borrow_mut().add(key);
+    }
+
+    /// Records what is still awaited with the rest.
+    pub(super) fn store_awaited(&self) -> Result<()> {
+        let awaited = self.awaited.take();
+        awaited.after(None).try_for_each(|key| self.set_pending(key, &Pending::Await))
+    }
+
     /// Records that an entry has no pending work any more.
     pub fn clear_pending(&self, key: EntryKey) -> Result<()> {
+        if self.awaited.borrow_mut().remove(key) {
+            return Ok(());
+        }
         self.conn.prepare_cached("DELETE FROM pending WHERE entry = ?")?.execute([key.0])?;
         Ok(())
     }
@@ -205,12 +232,6 @@ impl Transaction<'_> {
         let living = query.query_row([key.0], |row| Ok((Digest(row.get(0)?), row.get::<_, i64>(1)?.cast_unsigned())));
         living.optional()?.map_or(Ok(()), |(digest, size)| self.count_here(change, &digest, size))
     }
-
-    /// Records that the awaited contents of an entry lie in the `tmp/` of its folder.
-    pub fn contents_arrived(&self, key: EntryKey) -> Result<()> {
-        self.conn.prepare_cached("UPDATE pending SET kind = 1 WHERE entry = ?")?.execute([key.0])?;
-        Ok(())
-    }
 }
 
 fn pending(row: &rusqlite::Row<'_>) -> Result<Pending> {
@@ -233,6 +254,7 @@ mod tests {
     use rusqlite::StatementStatus;
 
     use super::*;
+    use crate::maildir::Sub;
     use crate::model::{Clock, Entry, EntryId, FlagSet, FolderName, Incarnation, Origin, Stamp};
     use crate::state::testing::fresh;
 
@@ -270,6 +292,53 @@ mod tests {
         });
         assert_eq!(steps[0], steps[1]);
         assert!(steps[0] > 0);
+    }
+
+    #[test]
+    fn what_is_awaited_becomes_a_row_only_if_its_contents_have_not_come_at_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = fresh(&dir);
+        let rows = || state.conn.query_row("SELECT COUNT(*) FROM pending", [], |row| row.get::<_, i64>(0)).unwrap();
+        let tx = state.begin().unwrap();
+        let (inbox, stamp) =
+            (FolderName::inbox(), Stamp { clock: Clock::from_bits(1).unwrap(), incarnation: Incarnation(1) });
+        let folder = tx.folder(&inbox).unwrap();
+        let digest = |n: u8| Digest::of(&[n]);
+        let keys = [0_u8, 1, 2].map(|n| {
+            let entry = Entry::delivered(None, Origin::Delivery, stamp, inbox.clone(), &FlagSet::new(), 1, Mtime(1));
+            let at = Place { folder, sub: Sub::New, name: vec![b'a' + n] };
+            let id = EntryId { digest: digest(n), birth: inbox.clone(), ordinal: 0 };
+            tx.insert_entry(&id, &entry, Some(&at)).unwrap()
+        });
+        for key in keys {
+            tx.await_contents(key);
+        }
+        let batch =
+            |after, most| state.awaiting_batch(after, most).unwrap().iter().map(|row| row.key).collect::<Vec<_>>();
+        assert_eq!((rows(), batch(None, 9), batch(None, 2)), (0, keys.to_vec(), keys[..2].to_vec()));
+        assert_eq!((batch(Some(keys[0]), 9), state.awaiting(&digest(1)).unwrap()[0].0), (keys[1..].to_vec(), keys[1]));
+        assert_eq!(state.pending(keys[2]).unwrap(), Some(Pending::Await));
+        let mut undelivered = Vec::new();
+        let note = |key, _, _: &[u8], is_one| {
+            undelivered.push((key, is_one));
+            Ok(())
+        };
+        state.files_in(folder, note).unwrap();
+        assert_eq!(undelivered, keys.map(|key| (key, true)));
+
+        tx.set_pending(keys[0], &Pending::Deliver).unwrap();
+        tx.clear_pending(keys[1]).unwrap();
+        assert!(state.awaiting(&digest(0)).unwrap().is_empty() && state.awaiting(&digest(1)).unwrap().is_empty());
+        assert_eq!((rows(), batch(None, 9)), (1, keys[2..].to_vec()));
+        tx.commit().unwrap();
+        let pending = keys.map(|key| state.pending(key).unwrap());
+        assert_eq!((rows(), pending), (2, [Some(Pending::Deliver), None, Some(Pending::Await)]));
+        assert_eq!((batch(None, 9), state.awaiting(&digest(2)).unwrap()[0].0), (keys[2..].to_vec(), keys[2]));
+
+        let undone = state.begin().unwrap();
+        undone.await_contents(keys[1]);
+        drop(undone);
+        assert_eq!(state.pending(keys[1]).unwrap(), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The writing of messages that arrive: into `tmp/`, to their places, or to where they are held.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::landing::Leftovers;
@@ -16,10 +17,18 @@ use crate::replica::materialise::Held;
 use crate::replica::transaction::Transaction;
 use crate::state::{EntryKey, Pending};
 
-/// A message on its way to the disk.
+/// Messages on their way to the disk, with one buffer for all of them.
+#[derive(Default)]
+pub(super) struct Batch<'d> {
+    pub bytes: Vec<u8>,
+    pub messages: Vec<Arriving<'d>>,
+}
+
+/// One of them.
 pub(super) struct Arriving<'d> {
     pub digest: Digest,
-    pub bytes: Vec<u8>,
+    /// Where it stands in the buffer.
+    pub at: Range<usize>,
     pub to: Destination<'d>,
 }
 
@@ -96,23 +105,24 @@ impl Kept {
 pub(super) fn write_batch(
     disk: &dyn Disk,
     held: &Held<'_>,
-    batch: Vec<Arriving<'_>>,
+    batch: &Batch<'_>,
     durability: Durability,
     leftovers: Leftovers,
 ) -> std::result::Result<Kept, Fault> {
     let mut kept = Kept::default();
-    for Arriving { digest, bytes, to } in batch {
-        if Digest::of(&bytes) != digest {
+    for Arriving { digest, at, to } in &batch.messages {
+        let bytes = &batch.bytes[at.clone()];
+        if Digest::of(bytes) != *digest {
             let what = format!("message {digest} has other contents");
             return Err(Fault::Bundle(bundle::Error::Corrupt { what: what.into() }));
         }
-        if leaves_out(&bytes) {
-            return Err(marked(&digest));
+        if leaves_out(bytes) {
+            return Err(marked(digest));
         }
         let mut unwritten = Vec::new();
         for goal in &to.to {
             let fail = |error: io::Error| Error::io("writing", &goal.path, error).advise(WRITING);
-            match write_message(disk, goal, &bytes, durability, leftovers) {
+            match write_message(disk, goal, bytes, durability, leftovers) {
                 Err(error) if leftovers.lets_wait(&error) => {
                     remove_part(disk, &goal.path)?;
                     unwritten.push(goal);
@@ -122,7 +132,7 @@ pub(super) fn write_batch(
         }
         if !unwritten.is_empty() || !to.held.is_empty() {
             let size = bytes.len() as u64;
-            kept.instead(&unwritten, &to.held, to.late, size, held.hold(&digest, &bytes))?;
+            kept.instead(&unwritten, &to.held, to.late, size, held.hold(digest, bytes))?;
         }
     }
     Ok(kept)

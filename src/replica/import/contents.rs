@@ -1,10 +1,11 @@
 //! The messages of a bundle on their way to the disk.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 
-use super::arriving::{Arriving, Destination, Goal, Kept, marked, write_batch};
+use super::arriving::{Arriving, Batch, Destination, Goal, Kept, marked, write_batch};
 use super::landing::Landing;
 use super::left_out::{Counts, LeftOut};
 use super::merge::Merged;
@@ -131,10 +132,10 @@ impl<'i> IncomingMessages<'i> {
         let attachments_missing = !replica.state.missing_attachments(1)?.is_empty();
         let progress = replica.world.meter.begin("importing messages", messages.manifest().counts.messages);
         let held = replica.held();
-        let write = |batch: Vec<Arriving<'_>>| write_batch(disk, &held, batch, durability, leftovers);
+        let write = |batch: Batch<'_>| (write_batch(disk, &held, &batch, durability, leftovers), batch.bytes);
+        let spare = RefCell::new(Vec::new());
         let next = || {
-            let mut batch = Vec::new();
-            let mut size = 0;
+            let mut batch = Batch { bytes: spare.borrow_mut().pop().unwrap_or_default(), ..Batch::default() };
             while let Some(mut message) = messages.next_message()? {
                 progress.carried(message.size());
                 progress.advance(1);
@@ -165,20 +166,22 @@ impl<'i> IncomingMessages<'i> {
                     self.store_large(message, &destination, durability, leftovers)?;
                     continue;
                 }
-                let mut bytes = Vec::with_capacity(usize::try_from(message.size()).expect("at most 1 MiB"));
-                message.read_to_end(&mut bytes).map_err(bundle::Error::from)?;
-                size += bytes.len();
-                batch.push(Arriving { digest, bytes, to: destination });
-                if batch.len() >= BATCH || size >= BATCH_BYTES {
+                let from = batch.bytes.len();
+                message.read_to_end(&mut batch.bytes).map_err(bundle::Error::from)?;
+                batch.messages.push(Arriving { digest, at: from..batch.bytes.len(), to: destination });
+                if batch.messages.len() >= BATCH || batch.bytes.len() >= BATCH_BYTES {
                     break;
                 }
             }
-            Ok::<_, Fault>((!batch.is_empty()).then_some(batch))
+            Ok::<_, Fault>((!batch.messages.is_empty()).then_some(batch))
         };
         let mut left_out = Counts::default();
-        let written = |kept: std::result::Result<Kept, Fault>| -> std::result::Result<(), Fault> {
-            Ok(kept?.record(&mut left_out, replica, tx)?)
-        };
+        let written =
+            |(kept, mut buffer): (std::result::Result<Kept, Fault>, Vec<u8>)| -> std::result::Result<(), Fault> {
+                buffer.clear();
+                spare.borrow_mut().push(buffer);
+                Ok(kept?.record(&mut left_out, replica, tx)?)
+            };
         pool::in_order(AHEAD, next, write, written)?;
         self.left_out.add(left_out);
         let (missing, sender) = (messages.missing(), messages.manifest().sender.name.clone());
@@ -236,7 +239,7 @@ impl<'i> IncomingMessages<'i> {
                 to.push(Goal { path: self.replica.path(&at)?, mtime, like, entry: key, in_place: true });
                 continue;
             }
-            self.tx.contents_arrived(key)?;
+            self.tx.set_pending(key, &Pending::Deliver)?;
             match like {
                 Some(like) => {
                     to.push(Goal { path: self.replica.tmp_path(&at)?, mtime, like, entry: key, in_place: false });
@@ -366,7 +369,7 @@ impl<'i> IncomingMessages<'i> {
                 let source = match replica.find_contents(&row.id.digest, &replica.tmp_path(at)?) {
                     // A file here may have it, and can't be read: the message waits for that.
                     Err(error) if error.is_about_a_place() => {
-                        self.tx.contents_arrived(row.key)?;
+                        self.tx.set_pending(row.key, &Pending::Deliver)?;
                         continue;
                     }
                     source => source?,
@@ -376,7 +379,7 @@ impl<'i> IncomingMessages<'i> {
                     None => false,
                 };
                 if is_here {
-                    self.tx.contents_arrived(row.key)?;
+                    self.tx.set_pending(row.key, &Pending::Deliver)?;
                 } else {
                     self.measure(row.entry.size)?;
                     self.tx.set_place(row.key, None)?;

@@ -16,7 +16,7 @@ use crate::model::{
 };
 use crate::replica::Replica;
 use crate::replica::transaction::Transaction;
-use crate::state::{By, EntryKey, EntryRow, FolderKey, Peer, Pending};
+use crate::state::{By, EntryKey, EntryKeys, EntryRow, FolderKey, Peer};
 
 /// The records of one bundle on their way into the state. The merge also records, as pending, what is to be done on
 /// disk.
@@ -41,7 +41,7 @@ pub(super) struct Merge<'i> {
     /// The stamp for all changes that the import makes itself, once there is one.
     stamp: Option<Stamp>,
     /// The entries that a full bundle holds.
-    held: Held,
+    held: EntryKeys,
     /// The folders that it tells of.
     told: BTreeSet<FolderKey>,
     /// How many folders were known before.
@@ -75,24 +75,6 @@ pub(super) struct Merged {
     pub passed_over: BTreeMap<Incarnation, passed_over::Amount>,
 }
 
-/// A set of entries: a bit for each, since a full bundle may hold all of them.
-#[derive(Debug, Default)]
-struct Held(Vec<u64>);
-
-impl Held {
-    fn add(&mut self, key: EntryKey) {
-        let (word, bit) = (key.index() / 64, key.index() % 64);
-        if self.0.len() <= word {
-            self.0.resize(word + 1, 0);
-        }
-        self.0[word] |= 1 << bit;
-    }
-
-    fn contains(&self, key: EntryKey) -> bool {
-        self.0.get(key.index() / 64).is_some_and(|word| word >> (key.index() % 64) & 1 == 1)
-    }
-}
-
 impl<'i> Merge<'i> {
     /// The merge of a bundle from this peer into a state of this knowledge; the other one is what counts as known where it is
     /// decided how much of the bundle is believed.
@@ -124,7 +106,7 @@ impl<'i> Merge<'i> {
             meeting,
             horizon,
             stamp: None,
-            held: Held::default(),
+            held: EntryKeys::default(),
             told: BTreeSet::new(),
             folders: replica.state.count_folders(),
             absent: 0,
@@ -299,9 +281,12 @@ impl<'i> Merge<'i> {
         self.changes.new += 1;
         let at = self.replica.place_for(self.tx, id, entry, SizeField::Told)?;
         let key = self.tx.insert_entry(id, entry, Some(&at))?;
-        self.replica.note_letterless(self.tx, key, entry, at.folder)?;
+        // A new entry has no record of that to be replaced.
+        if entry.flags_on().any(|flag| matches!(flag, Flag::Keyword(_))) {
+            self.replica.note_letterless(self.tx, key, entry, at.folder)?;
+        }
         self.count_arrival(key, entry)?;
-        self.tx.set_pending(key, &Pending::Await)?;
+        self.tx.await_contents(key);
         Ok(key)
     }
 
