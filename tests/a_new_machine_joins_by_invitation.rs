@@ -1057,7 +1057,7 @@ fn a_join_stops_before_it_doubles_what_it_can_not_read() {
     desktop.ok(&["scan"]);
     for (number, (case, hide, words, put_right)) in table.into_iter().enumerate() {
         let laptop = with_the_same_mail(dir.path(), &desktop, &format!("laptop{number}"));
-        let bundle = invite(&desktop, &laptop.name, &dir.path().join("invitation"), &[]);
+        let bundle = invite(&desktop, &laptop.name, &dir.path().join(format!("invitation {number}")), &[]);
         hide(&laptop.mail);
         // What its file system can do was tried in a directory that came and went.
         let everything = || {

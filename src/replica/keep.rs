@@ -8,7 +8,7 @@ use super::scan::{ScanOptions, ScanReport};
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
 use crate::model::{Caps, FolderState, Knowledge};
-use crate::state::{Action, EntryKey, EntryRow};
+use crate::state::{Action, EntryKeys, EntryRow};
 use crate::text::plural;
 
 /// What a person has kept of a replica that was revoked.
@@ -52,9 +52,10 @@ impl Replica {
         let scan = self.scan(&ScanOptions::default())?;
         let caps = self.caps_of(&out)?;
         let tx = self.begin()?;
-        let mut keys: Vec<EntryKey> = Vec::new();
+        let (mut keys, mut messages) = (EntryKeys::default(), 0);
         self.each_held_of(&caps, |row| {
-            keys.push(row.key);
+            keys.add(row.key);
+            messages += 1;
             Ok(())
         })?;
         let folders: Vec<_> = self
@@ -64,12 +65,12 @@ impl Replica {
             .filter(|row| row.state.is_some_and(|state| state.present && !caps.takes(state.stamp)))
             .map(|row| row.key)
             .collect();
-        if keys.is_empty() && folders.is_empty() {
+        if messages == 0 && folders.is_empty() {
             return Ok(Kept { messages: 0, scan });
         }
         let stamp = tx.issue(self.now())?;
-        for key in &keys {
-            let Some(row) = self.state.entry(*key)? else { continue };
+        for key in keys.after(None) {
+            let Some(row) = self.state.entry(key)? else { continue };
             let mut entry = row.entry.clone();
             entry.deliver_anew(stamp);
             tx.update_entry(&row, &entry)?;
@@ -77,7 +78,6 @@ impl Replica {
         for folder in folders {
             tx.set_folder_state(folder, FolderState { stamp, present: true })?;
         }
-        let messages = keys.len() as u64;
         self.record_kept(&tx, name, messages)?;
         tx.commit()?;
         Ok(Kept { messages, scan })

@@ -41,6 +41,10 @@ the trash, in local time with its distance from UTC; BY, the replica that has
 removed it; FOLDER, where it was; FROM and SUBJECT of the message. What is too
 long for 80 columns is cut; `trash show ID` has all of it.";
 
+const IN_TRASH: &str = "\
+What a bundle has removed is in the trash: `mailsync trash restore --since 2h`
+brings back what came there in the last two hours.";
+
 const JOB_COLUMNS: &str = "\
 A job is queued, running, done, failed, rejected (the peer's rules don't allow
 it), interrupted (it may have run or not) or cancelled.";
@@ -213,13 +217,13 @@ const ENDINGS: &[Ending] = &[
             "read all of it, and tell whether it can be applied",
         )],
     ),
-    ending(
+    printing(
         "restore",
         &[
             ("mailsync restore Lists/bees", "that folder was removed by mistake"),
             ("mailsync restore --all -n", "what would come back"),
-            ("mailsync trash restore --since 2h", "what a bundle has removed is in the trash, and comes back by this"),
         ],
+        IN_TRASH,
     ),
     ending("trash", &[("mailsync trash list", "what imports have removed")]),
     printing(
