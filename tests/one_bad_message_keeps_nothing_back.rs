@@ -10,7 +10,7 @@ use mailsync::replica::ScanOptions;
 use rustix::io::Errno;
 
 use crate::support::disk::{Fault, Op, Watch};
-use crate::support::machine::{Machine, Mailbox, exchange, message, pair};
+use crate::support::machine::{Machine, Mailbox, exchange, message, pair, pass};
 use crate::support::party::{self, Party};
 use crate::support::programs::become_an_ordinary_user;
 use crate::support::{rest, scratch, text};
@@ -90,6 +90,69 @@ fn become_an_ordinary_user_in(dir: &Path) -> bool {
         std::os::unix::fs::chown(dir, user, user).unwrap();
     }
     become_an_ordinary_user()
+}
+
+#[test]
+fn what_a_bundle_lacks_is_told_by_who_writes_it_and_by_who_looks_into_it() {
+    let dir = scratch();
+    if !become_an_ordinary_user_in(dir.path()) {
+        return;
+    }
+    let (desktop, laptop) = pair(dir.path());
+    exchange(&desktop, &laptop);
+    for n in 1..=4 {
+        desktop.put(if n < 3 { "Shut" } else { "Open" }, &format!("cur/{n}:2,S"), message(&format!("m{n}")), 5);
+    }
+    desktop.ok(&["scan"]);
+    forbid(&desktop.dir("Shut"));
+    let bundle = dir.path().join("bundle");
+    let export = |more: &[&str]| desktop.run(&[&["export", "--to", "laptop", "--full"], more].concat());
+    let without = |said: &str| said.lines().filter(|line| line.ends_with("(without its contents)")).count();
+    let (one, size) = (message("m1").len(), |count: usize| format!("2 messages of {} B", count * message("m1").len()));
+
+    let dry = export(&["-n", "-v", "-o", text(&bundle)]);
+    assert!(
+        dry.stderr.contains(&format!("{}; 2 messages can't be read, and would not be in it", size(2))),
+        "{}",
+        dry.stderr
+    );
+    assert_eq!((dry.code, without(&dry.stderr)), (1, 2), "{}", dry.stderr);
+    let written = export(&["-v", "-o", text(&bundle)]);
+    assert!(written.stderr.contains(&format!("{}; ", size(2))), "{}", written.stderr);
+    assert!(written.stderr.contains("2 messages could not be read, and are not in it"), "{}", written.stderr);
+    assert_eq!((written.code, without(&written.stderr)), (1, 2), "{}", written.stderr);
+    assert!(desktop.ok(&["log"]).text().contains(&format!("{}; ", size(2))));
+    let document = export(&["--json", "-v", "-n"]).json();
+    let told = &document["bundles"][0];
+    assert_eq!((&told["messages"], &told["missing"], &told["bytes"]), (&2.into(), &2.into(), &(2 * one).into()));
+    let marked = |told: &serde_json::Value| {
+        let changes = told["changes"].as_array().unwrap();
+        changes.iter().filter(|change| change["missing"] == true).all(|change| change["folder"] == "Shut")
+            && changes.iter().filter(|change| change["missing"] == true).count() == 2
+    };
+    assert!(marked(told), "{told}");
+
+    let looked = laptop.ok(&["inspect", "-v", text(&bundle)]);
+    let lacks = format!("4 messages of {} B (it lacks 2 of them, which its sender could not read)", 4 * one);
+    assert!(looked.text().contains(&lacks) && without(looked.text()) == 2, "{}", looked.text());
+    for (args, missing) in [(&["inspect"][..], None), (&["inspect", "-v"], Some(2)), (&["verify"], Some(2))] {
+        let document = laptop.ok(&[args, &["--json", text(&bundle)]].concat()).json();
+        assert_eq!(document["bundles"][0]["missing"], serde_json::json!(missing), "{args:?}");
+        assert!(args.len() == 1 || marked(&document["bundles"][0]), "{document}");
+    }
+    let verified = laptop.ok(&["verify", text(&bundle)]);
+    assert!(verified.text().contains("it lacks 2 messages that its sender could not read"), "{}", verified.text());
+    for import in [&["import", "-n"][..], &["import"]] {
+        let said = laptop.ok(&[import, &[text(&bundle)]].concat());
+        for words in ["they come once they can be read", "the contents of some messages are not here yet"] {
+            assert!(said.stderr.contains(words), "{import:?}: {}", said.stderr);
+        }
+    }
+    // The next one brings it, and says nothing of the kind.
+    fs::set_permissions(desktop.dir("Shut"), Permissions::from_mode(0o700)).unwrap();
+    let next = pass(&desktop, &laptop);
+    assert!(!next.stderr.contains("are not here yet"), "{}", next.stderr);
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
 }
 
 #[test]
@@ -252,7 +315,10 @@ fn a_call_of_an_export_that_fails_has_nothing_left_out_that_can_be_read() {
             drop(replica);
             match exported {
                 Ok(exported) => {
-                    assert!(exported.missing.is_empty() && problems.is_empty(), "{errno} at {struck:?}: {problems:?}");
+                    assert!(
+                        exported.missing.digests.is_empty() && problems.is_empty(),
+                        "{errno} at {struck:?}: {problems:?}"
+                    );
                     written += 1;
                     there.import(&bundle);
                 }

@@ -214,10 +214,13 @@ fn of_changes_that_can_not_both_hold_the_lost_one_is_told_and_can_be_got_back() 
     assert_eq!(desktop.ok(&["log", "--overruled"]).text(), told);
     exchange(&desktop, &laptop);
     assert_eq!(desktop.ok(&["log", "--overruled"]).text(), told);
-    // The laptop is told why what it has removed comes back. Of what the desktop had lost it hears nothing.
+    // The laptop is told why what it has removed comes back, and what it has removed beside a flag. Of the move that the desktop
+    // had lost it hears nothing.
     let there = laptop.ok(&["log", "--overruled"]).text().to_owned();
-    assert_eq!(there.lines().count(), 1, "{there}");
-    assert!(there.contains("had not seen it: removed by laptop"), "{there}");
+    assert_eq!(there.lines().count(), 2, "{there}");
+    for words in ["had not seen it: removed by laptop", "flagged +F by desktop"] {
+        assert!(there.contains(words), "{there}");
+    }
 
     // What laptop did instead is taken back, and so is what it had removed.
     desktop.ok(&["undo", "--by", "laptop", "--since", "1h", "--folder", "Spam"]);
@@ -226,6 +229,47 @@ fn of_changes_that_can_not_both_hold_the_lost_one_is_told_and_can_be_got_back() 
     assert!(desktop.has("starred"));
     exchange(&desktop, &laptop);
     assert!(laptop.file_of("moved twice").unwrap().starts_with(laptop.dir("Work")));
+}
+
+#[test]
+fn a_flag_that_is_lost_to_a_removal_is_told_where_it_was_removed_and_where_it_was_set() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.put("INBOX", "cur/starred:2,S", message("starred"), 1_600_000_000);
+    exchange(&desktop, &laptop);
+    let file = laptop.file_of("starred").unwrap();
+    let digest = laptop.ok(&["log", "--json", "--message", text(&file)]).json()["digest"].as_str().unwrap().to_owned();
+    desktop.remove("starred");
+    desktop.ok(&["scan"]);
+    rest();
+    laptop.flag("starred", "FS");
+    let bundle = dir.path().join("laptop.zst");
+    laptop.ok(&["export", "-o", text(&bundle)]);
+    let dry = desktop.ok(&["import", "-n", "--list", text(&bundle)]).stdout;
+    let imported = desktop.ok(&["import", "-v", "--list", text(&bundle)]);
+    assert_eq!(String::from_utf8(dry).unwrap(), imported.text());
+    let note =
+        "1 change doesn't hold, as the same messages were changed here and elsewhere: a removal counts more than flags";
+    assert!(imported.stderr.contains(note), "{}", imported.stderr);
+    assert!(
+        imported.stderr.contains("C INBOX  ") && imported.stderr.contains("(not +F: removed)"),
+        "{}",
+        imported.stderr
+    );
+    let back = pass(&desktop, &laptop);
+    assert!(back.stderr.contains(note), "{}", back.stderr);
+    exchange(&desktop, &laptop);
+    for machine in [&desktop, &laptop] {
+        for asked in [&["log", "--overruled"][..], &["log", "--message", &digest]] {
+            let told = machine.ok(asked).text().to_owned();
+            let lost = "flagged +F by laptop at ";
+            assert_eq!(
+                told.lines().filter(|line| line.contains("what doesn't hold") && line.contains(lost)).count(),
+                1,
+                "{told}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -69,6 +69,11 @@ impl Missing {
         Ok(missing)
     }
 
+    /// The messages, each with the bytes that the manifest counts for it.
+    pub(super) fn into_messages(self) -> BTreeMap<Digest, u64> {
+        self.messages
+    }
+
     /// How many messages they are.
     pub(super) fn count(&self) -> u64 {
         self.messages.len() as u64

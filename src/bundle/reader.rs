@@ -4,6 +4,7 @@
 //! read the manifest, its signature checked gives a [`RecordsPart`], then follow [`JobsPart`] and [`MessagesPart`],
 //! which ends where the next bundle starts.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 
@@ -295,7 +296,8 @@ impl<'s, R: BufRead> JobsPart<'s, R> {
             let sha256 = copy_hashing(&mut self.inner.archive.data(), &mut lines)?;
             lines.finish(self.inner.manifest.counts.jobs, sha256 == part.sha256)?;
         }
-        Ok(MessagesPart { inner: self.inner, signed: self.signed, messages: 0, bytes: 0, missing: 0, ended: false })
+        let Self { inner, signed, .. } = self;
+        Ok(MessagesPart { inner, signed, messages: 0, bytes: 0, missing: BTreeMap::new(), ended: false })
     }
 }
 
@@ -306,7 +308,7 @@ pub struct MessagesPart<'s, R: BufRead> {
     signed: Digest,
     messages: u64,
     bytes: u64,
-    missing: u64,
+    missing: BTreeMap<Digest, u64>,
     ended: bool,
 }
 
@@ -341,7 +343,7 @@ impl<'s, R: BufRead> MessagesPart<'s, R> {
             self.ended = true;
             return Ok(None);
         };
-        let digest = name.strip_prefix("messages/").filter(|_| self.missing == 0);
+        let digest = name.strip_prefix("messages/").filter(|_| self.missing.is_empty());
         let digest = digest.and_then(|digest| digest.parse::<Digest>().ok());
         let digest = digest.ok_or_else(|| {
             Error::corrupt(format!("archive: \"{}\" where a message or the end was expected", beginning(&name, SHOWN)))
@@ -369,14 +371,14 @@ impl<'s, R: BufRead> MessagesPart<'s, R> {
         }
         self.messages += missing.count();
         self.bytes += missing.bytes();
-        self.missing = missing.count();
+        self.missing = missing.into_messages();
         Ok(())
     }
 
-    /// How many of the promised messages the bundle lacks, as its sender could not read them. That is known after the
-    /// last message.
-    pub fn missing(&self) -> u64 {
-        self.missing
+    /// The promised messages that the bundle lacks, as its sender could not read them, each with the bytes that the manifest
+    /// counts for it. They are known after the last message.
+    pub fn missing(&self) -> &BTreeMap<Digest, u64> {
+        &self.missing
     }
 
     /// Reads to the bundle's end and checks the digest of every message that has not been asked for. The caller checks

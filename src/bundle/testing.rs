@@ -267,7 +267,7 @@ pub(super) fn read_with(bytes: &[u8], keys: Keys) -> Result<Parts, Error> {
             message.read_verified(&mut bytes)?;
             contents.messages.push(bytes);
         }
-        contents.missing += messages.missing();
+        contents.missing += messages.missing().len() as u64;
         messages.finish()?;
     }
     Ok(contents)

@@ -162,6 +162,6 @@ fn export(
 
 /// Tells that nothing was written. How large the files would be is known only when they are compressed.
 fn tell_size(context: &Context, planned: &[Exported]) {
-    let sizes = planned.iter().fold(0_u64, |sum, exported| sum.saturating_add(exported.bytes));
+    let sizes = planned.iter().fold(0_u64, |sum, exported| sum.saturating_add(exported.bytes_in_it()));
     context.out.say(format_args!("nothing was written; about {} at most, before compression", bytes(sizes)));
 }

@@ -52,14 +52,14 @@ pub fn inspect(context: &Context, args: &LookInto) -> CommandResult {
         let size = read.get() - start;
         before = (source.to_owned(), read.get());
         holds.say(&format!("in         {source}"));
-        for line in describe(&manifest, encrypted, |id| known_here(replica.as_ref(), id))? {
+        for line in describe(&manifest, news.missing(), encrypted, |id| known_here(replica.as_ref(), id))? {
             holds.say(&line);
         }
         holds.say(&format!("file       {}", bytes(size)));
         holds.folders(&news);
         let changes = holds.messages(&news, replica.as_ref())?;
         let inspected = Inspected::of(file(source), &manifest, known.as_deref(), encrypted, size);
-        documents.push(Inspected { changes, ..inspected });
+        documents.push(Inspected { changes, missing: news.missing(), ..inspected });
         Ok(())
     });
     holds.finish()?;
@@ -101,6 +101,9 @@ pub fn verify(context: &Context, args: &LookInto) -> CommandResult {
         let whose =
             if args.bundles.len() > 1 || args.bundles[0].is_dir() { format!("{source}: ") } else { String::new() };
         holds.say(&format!("{whose}bundle {} from {from} is whole and {word}", manifest.number));
+        if let Some(missing @ 1..) = news.missing() {
+            holds.say(&format!("  it lacks {} that its sender could not read", plural(missing, "message")));
+        }
         if let Some(why) = &why {
             holds.say(&format!("  {why}"));
             document::note(why);
@@ -111,6 +114,7 @@ pub fn verify(context: &Context, args: &LookInto) -> CommandResult {
             from: Some(from),
             valid: true,
             applicable: why.is_none(),
+            missing: news.missing(),
             error: why.as_ref().map(Fault::from),
             changes: holds.messages(&news, Some(&replica))?,
         });
@@ -118,7 +122,8 @@ pub fn verify(context: &Context, args: &LookInto) -> CommandResult {
     });
     let invalid = |file, error: &Error| {
         let error = Some(error.into());
-        Verified { file, number: None, from: None, valid: false, applicable: false, error, changes: None }
+        let (number, from, missing, changes) = (None, None, None, None);
+        Verified { file, number, from, valid: false, applicable: false, missing, error, changes }
     };
     documents.extend(failed.iter().map(|(source, error)| invalid(file(source), error)));
     if let Err(Failure::Error(error)) = &result {
@@ -236,7 +241,12 @@ fn known_here(replica: Option<&Replica>, id: &ReplicaId) -> Result<String> {
     })
 }
 
-fn describe(manifest: &Manifest, encrypted: bool, known: impl Fn(&ReplicaId) -> Result<String>) -> Result<Vec<String>> {
+fn describe(
+    manifest: &Manifest,
+    missing: Option<u64>,
+    encrypted: bool,
+    known: impl Fn(&ReplicaId) -> Result<String>,
+) -> Result<Vec<String>> {
     let kind = match manifest.kind {
         BundleKind::Full => "full",
         BundleKind::Delta => "delta",
@@ -254,11 +264,15 @@ fn describe(manifest: &Manifest, encrypted: bool, known: impl Fn(&ReplicaId) -> 
         format!("from       {} {} ({from})", printable(&manifest.sender.name), manifest.sender.id),
         format!("for        {whom}"),
         format!(
-            "holds      {}, {}, {} of {}, {}{}",
+            "holds      {}, {}, {} of {}{}, {}{}",
             plural(counts.entries, "entry"),
             plural(counts.folders, "folder"),
             counts.messages_in_words(),
             bytes(manifest.bytes),
+            match missing {
+                None | Some(0) => String::new(),
+                Some(missing) => format!(" (it lacks {missing} of them, which its sender could not read)"),
+            },
             plural(counts.jobs, "job"),
             match counts.replicas {
                 0 => String::new(),

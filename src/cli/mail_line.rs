@@ -33,6 +33,8 @@ pub struct MailLine<'m> {
     flags: String,
     /// Why a change doesn't hold.
     why: &'static str,
+    /// Whether the contents don't come with the bundle that brings the message.
+    is_missing: bool,
     headline: &'m Headline,
     digest: &'m Digest,
 }
@@ -51,14 +53,15 @@ impl<'m> MailLine<'m> {
         };
         let (sign, digest) = (event.happening.what.sign(), &event.id.digest);
         let why = if let Happened::Overruled { rule, .. } = event.happening.what { instead(rule) } else { "" };
-        Self { sign, folder: folder.as_str(), from_folder, flags, why, headline, digest }
+        Self { sign, folder: folder.as_str(), from_folder, flags, why, is_missing: false, headline, digest }
     }
 
     /// What a bundle tells of a message.
     pub fn of_news(listed: &'m ListedNews, headline: &'m Headline) -> Self {
         let news = &listed.news;
         let (sign, flags) = (news.kind.sign(), all_signed(&news.flags));
-        Self { sign, folder: news.folder.as_str(), from_folder: "", flags, why: "", headline, digest: &listed.digest }
+        let (folder, digest, is_missing) = (news.folder.as_str(), &listed.digest, listed.is_missing);
+        Self { sign, folder, from_folder: "", flags, why: "", is_missing, headline, digest }
     }
 
     /// The line for people, behind so many columns. Sender and subject are cut to fit. A message of which nothing else is
@@ -76,6 +79,8 @@ impl<'m> MailLine<'m> {
         let date = self.headline.date.map_or_else(|| String::from("-"), |date| local_with_zone(date, zone));
         let begins = format!("{} {place}  {date}  ", self.sign);
         let flags = match (self.sign, &*self.flags) {
+            (_, "") if self.is_missing => String::from("  (without its contents)"),
+            (_, flags) if self.is_missing => format!("  ({flags}; without its contents)"),
             (_, "") => String::new(),
             ('C', flags) => format!("  (not {flags}: {})", self.why),
             (_, flags) => format!("  ({flags})"),
@@ -146,6 +151,7 @@ mod tests {
             from_folder: folders.0,
             flags: flags.to_owned(),
             why: "moved",
+            is_missing: false,
             headline,
             digest: &digest,
         };

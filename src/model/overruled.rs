@@ -75,21 +75,45 @@ pub fn overruled(mine: &Entry, theirs: &Entry, here: &Knowledge, there: &Knowled
             lost.by(stamp, Rule::Removed).to = Some(to.clone());
         }
     }
-    if !merged.alive() && mine.entry.alive() {
-        // That a message was read before it was removed elsewhere is nothing that anybody misses.
-        let is_missed = |flag: &Flag| !matches!(flag, Flag::Recent | Flag::Info(b'S'));
-        let set_later = |stamp: Stamp| stamp > mine.entry.born;
-        for (flag, stamp, on) in mine.unheard_flags(merged.floor).filter(|(flag, ..)| is_missed(flag)) {
-            if set_later(*stamp) {
-                lost.by(*stamp, Rule::Removed).flags.push((flag.clone(), *on));
-            }
-        }
+    if !merged.alive() {
+        flags_of_the_removed(&mine, &theirs, &merged, &mut lost);
     }
     let told = lost.0.into_iter().map(|(stamp, Lost { rule, to, flags })| Happening {
         stamp: Some(stamp),
         what: Happened::Overruled { rule, folder: merged.location.1.clone(), to, flags },
     });
     told.collect()
+}
+
+/// The flags that are lost to a removal which had not seen them, each told once by whoever has both of them from then on.
+///
+/// Who has removed it knew all that came here with the removal: what comes later was not seen by it. Where the removal comes, the
+/// flags are those that its sender lacks; the sender may have heard of them since the removal, but who removes it has a later
+/// stamp than all that it has seen.
+fn flags_of_the_removed(mine: &Side<'_>, theirs: &Side<'_>, merged: &Entry, lost: &mut AllLost) {
+    let removed = merged.removal.and_then(|removal| removal.author());
+    let was_unseen = |stamp: Stamp| removed.is_some_and(|removed| removed < stamp);
+    let is_here = mine.entry.alive();
+    // Who removes it by itself means what it has set before.
+    let is_theirs_lost = !is_here && (theirs.entry.alive() || theirs.entry.removal == mine.entry.removal);
+    let of_mine = flags_set_later(mine.entry, merged.floor)
+        .filter(|(_, stamp, _)| is_here && (mine.is_unheard(*stamp) || was_unseen(*stamp)));
+    let of_theirs = flags_set_later(theirs.entry, merged.floor)
+        .filter(|(_, stamp, _)| theirs.is_unheard(*stamp) && (is_theirs_lost || was_unseen(*stamp)));
+    for (flag, stamp, on) in of_mine.chain(of_theirs) {
+        let flags = &mut lost.by(*stamp, Rule::Removed).flags;
+        if !flags.iter().any(|(told, _)| told == flag) {
+            flags.push((flag.clone(), *on));
+        }
+    }
+}
+
+/// The flags that somebody misses of a message that was removed: those that were set or cleared after it came. That it was read
+/// is none of them.
+fn flags_set_later(entry: &Entry, floor: Stamp) -> impl Iterator<Item = &(Flag, Stamp, bool)> {
+    let is_missed = |flag: &Flag| !matches!(flag, Flag::Recent | Flag::Info(b'S'));
+    let from = floor.max(entry.born);
+    entry.flags.iter().filter(move |(flag, stamp, _)| *stamp > from && is_missed(flag))
 }
 
 /// The same of a message that lives after the merge.
@@ -120,6 +144,8 @@ fn both_alive(mine: &Side<'_>, theirs: &Side<'_>, merged: &Entry, lost: &mut All
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::{Clock, Incarnation, Mtime, Origin};
     use super::*;
 
@@ -180,6 +206,7 @@ mod tests {
         let star_and_back: Change = &|entry| entry.set_flag(at(30, THERE), flag("F"), false);
         let also_star: Change = &|entry| entry.set_flag(at(30, THERE), flag("F"), true);
         let answered: Change = &|entry| entry.set_flag(at(30, THERE), flag("R"), true);
+        let also_read: Change = &|entry| entry.set_flag(at(30, THERE), flag("S"), false);
         let unread: Change = &|entry| entry.set_flag(at(20, HERE), flag("S"), false);
         let gone: Change = &|entry| entry.remove(at(30, THERE));
         let gone_here: Change = &|entry| entry.remove(at(20, HERE));
@@ -213,7 +240,9 @@ mod tests {
             (&[anew], &[gone], &["30 by 2 in INBOX: (delivered)"]),
             (&[gone_here], &[to_spam], &["20 by 1 in Spam: (moved)"]),
             (&[gone_here], &[gone], &[]),
-            (&[gone_here], &[answered], &[]),
+            (&[gone_here], &[answered], &["30 by 2 in INBOX: +R (removed)"]),
+            (&[gone_here], &[answered, gone], &[]),
+            (&[gone_here], &[also_read], &[]),
         ] {
             assert_eq!(told(mine, theirs), expected);
         }
@@ -245,5 +274,75 @@ mod tests {
         let mut anew = gone.merge(&moved);
         anew.deliver_anew(at(40, THERE));
         assert_eq!(overruled(&gone, &anew, &known_here, &all), []);
+    }
+
+    /// A machine in a meeting of three: its entry, what it knows, and which changes it has told not to hold.
+    #[derive(Clone)]
+    struct Machine {
+        entry: Entry,
+        knowledge: Knowledge,
+        told: Vec<Stamp>,
+    }
+
+    impl Machine {
+        /// Changes the entry with a stamp that is above all that is known here, `after` some time.
+        fn change(&mut self, me: usize, after: u64, change: impl Fn(&mut Entry, Stamp)) -> Stamp {
+            let newest = self.knowledge.iter().map(|(_, clock)| clock.bits()).max().unwrap();
+            let stamp = at(newest + 1 + after, me as u64);
+            change(&mut self.entry, stamp);
+            self.knowledge.set(stamp.incarnation, stamp.clock);
+            stamp
+        }
+
+        fn import(&mut self, from: &Self) {
+            let lost = overruled(&self.entry, &from.entry, &self.knowledge, &from.knowledge);
+            self.told.extend(lost.iter().map(|happening| happening.stamp.unwrap()));
+            self.entry = self.entry.merge(&from.entry);
+            self.knowledge.join(&from.knowledge);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_flag_that_is_lost_to_a_removal_is_told_once_whoever_hears_first_and_none_that_was_seen(
+            flagged_after in 0..50_u64, removed_after in 0..50_u64, flag_first in any::<bool>(),
+            before in proptest::collection::vec((0..3_usize, 0..3_usize), 0..3),
+            meetings in proptest::collection::vec((0..3_usize, 0..3_usize), 0..8),
+        ) {
+            let entry = Entry::delivered(None, Origin::Delivery, at(5, 2), folder("INBOX"), &[].into(), 7, Mtime(5));
+            let knowledge: Knowledge = [(Incarnation(2), at(5, 2).clock)].into_iter().collect();
+            let mut all = vec![Machine { entry, knowledge, told: Vec::new() }; 3];
+            let meet = |all: &mut Vec<Machine>, (from, to): (usize, usize)| {
+                let from = all[from].clone();
+                all[to].import(&from);
+            };
+            let flag = |all: &mut Vec<Machine>| {
+                all[0].entry.alive().then(|| all[0].change(0, flagged_after, |entry, stamp| entry.set_flag(stamp, flag("F"), true)))
+            };
+            let remove = |all: &mut Vec<Machine>| all[1].change(1, removed_after, Entry::remove);
+            let (flagged, was_seen, removed);
+            if flag_first {
+                flagged = flag(&mut all);
+                before.iter().for_each(|meeting| meet(&mut all, *meeting));
+                was_seen = all[1].knowledge.covers(flagged.unwrap());
+                removed = remove(&mut all);
+            } else {
+                removed = remove(&mut all);
+                before.iter().for_each(|meeting| meet(&mut all, *meeting));
+                (flagged, was_seen) = (flag(&mut all), false);
+            }
+            let in_the_end = [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)];
+            meetings.iter().chain(&in_the_end).for_each(|meeting| meet(&mut all, *meeting));
+            prop_assert!(all.iter().all(|machine| !machine.entry.alive()));
+            let Some(flagged) = flagged.filter(|_| !was_seen) else {
+                prop_assert!(all.iter().all(|machine| machine.told.is_empty()));
+                return Ok(());
+            };
+            // Who has removed it always hears of the flag later. The others can tell by the stamps.
+            for (who, machine) in all.iter().enumerate() {
+                prop_assert!(machine.told.iter().all(|told| *told == flagged) && machine.told.len() <= 1, "{who}");
+                prop_assert!(!machine.told.is_empty() || (who != 1 && flagged < removed), "{who}");
+            }
+        }
     }
 }

@@ -32,6 +32,7 @@ pub enum Telling {
 pub struct BundleNews {
     folders: Arc<BTreeMap<FolderName, FolderEvents>>,
     messages: Option<Arc<Mutex<NewsList>>>,
+    missing: Option<u64>,
 }
 
 /// The same while the records of a bundle are looked at.
@@ -87,7 +88,7 @@ impl NewsTaker {
     /// Ends it.
     pub fn finish(self) -> BundleNews {
         let messages = self.messages.map(|list| Arc::new(Mutex::new(list)));
-        BundleNews { folders: Arc::new(self.folders), messages }
+        BundleNews { folders: Arc::new(self.folders), messages, missing: None }
     }
 }
 
@@ -138,21 +139,38 @@ impl BundleNews {
             Record::Entry { id, entry } => Ok(taker.entry(&id.digest, &entry)?),
         })?;
         let mut messages = jobs.jobs(&mut io::sink())?;
-        let Some(list) = &taker.messages else {
-            if checked {
-                messages.finish()?;
-            } else {
-                messages.skip()?;
-            }
+        if taker.messages.is_none() && !checked {
+            messages.skip()?;
             return Ok(taker.finish());
-        };
+        }
         while let Some(message) = messages.next_message()? {
+            let Some(list) = &taker.messages else {
+                message.copy_verified(&mut io::sink())?;
+                continue;
+            };
             let (digest, mut head) = (message.digest(), Head::default());
             message.copy_verified(&mut head)?;
             list.add_headline(&digest, &Headline::read(head.bytes()))?;
         }
+        let mut news = taker.finish();
+        news.missing = Some(messages.missing().len() as u64);
+        news.lack(messages.missing().keys())?;
         messages.finish()?;
-        Ok(taker.finish())
+        Ok(news)
+    }
+
+    /// How many of the messages that its manifest promises the bundle lacks, since its sender could not read them. `None` if
+    /// it wasn't read to its end: only there it says so.
+    pub fn missing(&self) -> Option<u64> {
+        self.missing
+    }
+
+    /// Notes of which messages the bundle lacks the contents.
+    pub(super) fn lack<'d>(&self, missing: impl IntoIterator<Item = &'d Digest>) -> Result<()> {
+        let Some(list) = &self.messages else { return Ok(()) };
+        // Nothing that panicked has changed the list.
+        let list = list.lock().unwrap_or_else(PoisonError::into_inner);
+        missing.into_iter().try_for_each(|digest| list.add_missing(digest))
     }
 
     /// How much is told of each of at most `most` folders, those with the most of it first. Also gives how many there

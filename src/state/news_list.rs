@@ -24,6 +24,8 @@ pub struct ListedNews {
     pub news: News,
     /// What people know it by, if that was seen.
     pub headline: Option<Headline>,
+    /// Whether it comes with the bundle, which lacks its contents.
+    pub is_missing: bool,
 }
 
 fn kind_number(kind: NewsKind) -> i64 {
@@ -54,7 +56,8 @@ impl NewsList {
              ) STRICT;
              CREATE TABLE headline (
                  digest BLOB PRIMARY KEY, sender TEXT, address TEXT, subject TEXT, date INTEGER, message_id TEXT
-             ) STRICT, WITHOUT ROWID;",
+             ) STRICT, WITHOUT ROWID;
+             CREATE TABLE missing (digest BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;",
         )?;
         Ok(Self { conn })
     }
@@ -82,10 +85,17 @@ impl NewsList {
         Ok(())
     }
 
+    /// Notes that the bundle lacks the contents of a message.
+    pub fn add_missing(&self, digest: &Digest) -> Result<()> {
+        self.conn.prepare_cached("INSERT OR IGNORE INTO missing (digest) VALUES (?)")?.execute([digest.0])?;
+        Ok(())
+    }
+
     /// The next messages, behind the one with the number `after`, each with its own number.
     pub fn batch(&self, after: i64, limit: u32) -> Result<Vec<(i64, ListedNews)>> {
         let mut query = self.conn.prepare_cached(
-            "SELECT key, n.digest, kind, folder, flags, h.digest, sender, address, subject, date, message_id
+            "SELECT key, n.digest, kind, folder, flags, h.digest, sender, address, subject, date, message_id,
+                    EXISTS (SELECT 1 FROM missing m WHERE m.digest = n.digest)
              FROM news n LEFT JOIN headline h ON h.digest = n.digest WHERE key > ? ORDER BY key LIMIT ?",
         )?;
         let mut rows = query.query((after, limit))?;
@@ -109,7 +119,8 @@ impl NewsList {
                 folder: row.get_ref(3)?.as_str().ok().and_then(|name| name.parse().ok()).ok_or_else(broken)?,
                 flags: flags_from_text(row.get_ref(4)?.as_str().map_err(|_| broken())?)?,
             };
-            batch.push((row.get(0)?, ListedNews { digest: Digest(row.get(1)?), news, headline }));
+            let is_missing = news.kind == NewsKind::Arrived && row.get(11)?;
+            batch.push((row.get(0)?, ListedNews { digest: Digest(row.get(1)?), news, headline, is_missing }));
         }
         Ok(batch)
     }
@@ -134,13 +145,18 @@ mod tests {
                 date: (n > 5).then_some(1_795_885_200_000),
                 ..Headline::default()
             }),
+            is_missing: n == 4,
         };
         for n in 0..9 {
-            let ListedNews { digest, news, headline } = news(n);
+            let ListedNews { digest, news, headline, .. } = news(n);
             list.add(&digest, &news).unwrap();
             if let Some(headline) = headline {
                 list.add_headline(&digest, &headline).unwrap();
             }
+        }
+        // The first came with the bundle; the other one was only moved.
+        for n in [4, 4, 5] {
+            list.add_missing(&Digest([n; 32])).unwrap();
         }
         let (mut after, mut all) = (0, Vec::new());
         loop {

@@ -130,7 +130,7 @@ fn read(bytes: &[u8], keys: &Keys) -> Result<Vec<u64>, Error> {
             assert_eq!(contents.len() as u64, claimed);
             (count, size) = (count + 1, size + claimed);
         }
-        let missing = messages.missing();
+        let missing = messages.missing().len() as u64;
         messages.finish()?;
         assert_eq!(count + missing, said.counts.messages);
         assert!(size == said.bytes || (missing > 0 && size < said.bytes), "{size} of {}", said.bytes);

@@ -60,6 +60,8 @@ pub struct Written {
     pub contents: Contents,
     /// How many of the messages are attachments of jobs.
     pub attachments: u64,
+    /// Messages that could not be read: it lacks them, and they are not among those that it holds.
+    pub missing: u64,
     /// Each message of which it tells; only with `--verbose` or `--list`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changes: Option<Vec<HeadedChange>>,
@@ -75,8 +77,12 @@ impl Written {
             to: exported.to.clone(),
             full: exported.kind == BundleKind::Full,
             encrypted: exported.readable.is_encrypted(),
-            contents: Contents::of(exported.counts, exported.bytes),
-            attachments: exported.attachments,
+            contents: Contents {
+                messages: exported.messages_in_it(),
+                ..Contents::of(exported.counts, exported.bytes_in_it())
+            },
+            attachments: exported.attachments_in_it(),
+            missing: exported.missing.digests.len() as u64,
             changes: None,
         }
     }
@@ -367,6 +373,9 @@ pub struct Inspected {
     /// How much it holds.
     #[serde(flatten)]
     pub contents: Contents,
+    /// How many of these messages it lacks, since its sender could not read them; null if it was not read to its end, where
+    /// that stands: it is with `--verbose` or `--list`.
+    pub missing: Option<u64>,
     /// How many messages its sender lacks.
     pub wants: u64,
     /// The whole manifest, as bundle-format.md has it; an invitation's token is left out.
@@ -406,6 +415,7 @@ impl Inspected {
             encrypted,
             file_bytes,
             contents: Contents::of(manifest.counts, manifest.bytes),
+            missing: None,
             wants: manifest.wants.len() as u64,
             manifest: whole,
             changes: None,
@@ -435,6 +445,8 @@ pub struct Verified {
     pub valid: bool,
     /// Whether it can be applied here.
     pub applicable: bool,
+    /// How many messages it lacks, since its sender could not read them; null if it isn't valid.
+    pub missing: Option<u64>,
     /// Why not; null if it can.
     pub error: Option<Fault>,
     /// Each message of which it tells; only with `--verbose` or `--list`.

@@ -132,12 +132,16 @@ pub struct HeadedChange {
     /// What people know the mail by.
     #[serde(flatten)]
     pub head: Head,
+    /// Whether the bundle, with which the message comes, lacks its contents, since its sender could not read them; only of what a
+    /// bundle holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<bool>,
 }
 
 impl HeadedChange {
     /// A change of a mail with this headline.
     pub fn of(event: &MessageEvent, headline: &Headline) -> Self {
-        Self { change: event.into(), head: headline.into() }
+        Self { change: event.into(), head: headline.into(), missing: None }
     }
 
     /// What a bundle tells of a mail with this headline. Where it was before it was moved, a bundle doesn't say.
@@ -158,7 +162,7 @@ impl HeadedChange {
             peer: None,
             bundle: None,
         };
-        Self { change, head: headline.into() }
+        Self { change, head: headline.into(), missing: Some(listed.is_missing) }
     }
 }
 

@@ -20,7 +20,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 pub use invite::InviteOptions;
-pub use options::{Existing, ExportOptions, Exported, Fullness, MessageContents, ReadableBy, Secrecy, To};
+pub use options::{Existing, ExportOptions, Exported, Fullness, MessageContents, ReadableBy, Secrecy, To, Unread};
 pub use patient::Patient;
 use secrecy::Target;
 pub(super) use send::Packed;
@@ -72,10 +72,14 @@ impl Replica {
                 return Err(Error::usage("exporting: several bundles don't go into one stream")
                     .advise("write them into a directory with -o DIR"));
             }
-            Ok(parts
-                .into_iter()
-                .map(|part| Exported::planned(&part.manifest, part.attachments, part.news, &to))
-                .collect())
+            let mut planned = Vec::new();
+            for part in parts {
+                let missing = self.foresee_unread(&part)?;
+                planned
+                    .push(Exported { missing, ..Exported::planned(&part.manifest, part.attachments, part.news, &to) });
+            }
+            Exported::mark_missing(&planned)?;
+            Ok(planned)
         };
         if self.state.is_rehearsing() { plan() } else { self.rehearse(plan) }
     }

@@ -1,6 +1,7 @@
 //! Options for an export, and the report about it.
 
 use crate::bundle::{BundleKind, Counts};
+use crate::error::Result;
 use crate::model::Digest;
 use crate::replica::news::{BundleNews, Telling};
 use crate::text::{are, bytes, plural};
@@ -120,6 +121,17 @@ impl ReadableBy {
     }
 }
 
+/// Messages that could not be read, and so are not in a bundle that promises them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unread {
+    /// The messages, and the attachments of jobs.
+    pub digests: Vec<Digest>,
+    /// How many of them are attachments of jobs.
+    pub attachments: u64,
+    /// The sizes that the manifest counts for them, added up: bytes.
+    pub bytes: u64,
+}
+
 /// A bundle that was exported.
 #[derive(Clone, Debug)]
 pub struct Exported {
@@ -139,8 +151,8 @@ pub struct Exported {
     pub file_bytes: Option<u64>,
     /// Who can read it.
     pub readable: ReadableBy,
-    /// Those of these messages that it says are missing, since they could not be read.
-    pub missing: Vec<Digest>,
+    /// What of that it lacks, as it says itself; of one that isn't written, what it would lack.
+    pub missing: Unread,
     /// What it tells of messages, as far as that was asked for. Of the parts of a bundle the first one tells it.
     pub news: BundleNews,
 }
@@ -151,11 +163,33 @@ impl Exported {
         self.counts != Counts::default()
     }
 
-    /// How many messages it holds, how many attachments of jobs, and how large all of them are, for people.
+    /// How many messages are in it, attachments of jobs among them.
+    pub fn messages_in_it(&self) -> u64 {
+        self.counts.messages.saturating_sub(self.missing.digests.len() as u64)
+    }
+
+    /// How many of these are attachments of jobs.
+    pub fn attachments_in_it(&self) -> u64 {
+        self.attachments.saturating_sub(self.missing.attachments)
+    }
+
+    /// The sizes of these messages, added up: bytes.
+    pub fn bytes_in_it(&self) -> u64 {
+        self.bytes.saturating_sub(self.missing.bytes)
+    }
+
+    /// Marks what the bundles lack in what they tell of messages: the first one tells it for all.
+    pub(super) fn mark_missing(bundles: &[Self]) -> Result<()> {
+        let missing = bundles.iter().flat_map(|bundle| &bundle.missing.digests);
+        bundles.first().map_or(Ok(()), |first| first.news.lack(missing))
+    }
+
+    /// How many messages are in it, how many attachments of jobs, and how large all of them are, for people.
     pub fn contents_in_words(&self) -> String {
-        let (messages, size) =
-            (plural(self.counts.messages.saturating_sub(self.attachments), "message"), bytes(self.bytes));
-        match self.attachments {
+        let attachments = self.attachments_in_it();
+        let messages = plural(self.messages_in_it().saturating_sub(attachments), "message");
+        let size = bytes(self.bytes_in_it());
+        match attachments {
             0 => format!("{messages} of {size}"),
             attachments => format!("{messages} and {} of jobs of {size}", plural(attachments, "attachment")),
         }
@@ -187,12 +221,13 @@ impl std::fmt::Display for Exported {
         if let Some(size) = self.file_bytes {
             write!(f, "; {} in all", bytes(size))?;
         }
-        match self.missing.len() {
-            0 => {}
-            missing => {
-                let (missing, are) = (missing as u64, are(missing as u64));
+        match (self.missing.digests.len() as u64, self.file_bytes) {
+            (0, _) => {}
+            (missing, Some(_)) => {
+                let are = are(missing);
                 write!(f, "; {} could not be read, and {are} not in it", plural(missing, "message"))?;
             }
+            (missing, None) => write!(f, "; {} can't be read, and would not be in it", plural(missing, "message"))?,
         }
         match &self.readable {
             ReadableBy::Anybody => f.write_str("; not encrypted"),

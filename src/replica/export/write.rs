@@ -5,12 +5,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::NotWritten;
-use super::options::{Exported, Fullness};
+use super::options::{Exported, Fullness, Unread};
 use super::plan::{ExportedTo, LIST, Occasion, Plan, PlannedPart};
 use super::search::Sought;
 use super::secrecy::Readers;
 use crate::bundle::{Manifest, Options, Wrapping, WriteError, Writer};
-use crate::disk::{Disk, SMALL, read_small};
+use crate::disk::{Disk, SMALL, Source, read_small};
 use crate::error::Result;
 use crate::message::{FileKind, Filtered};
 use crate::model::Digest;
@@ -57,7 +57,7 @@ impl Exported {
             bytes: manifest.bytes,
             file_bytes: None,
             readable: Readers::readable(plan.readers.as_ref()),
-            missing: Vec::new(),
+            missing: Unread::default(),
             news,
         }
     }
@@ -113,6 +113,7 @@ impl Replica {
     /// Records that bundles were written completely; `files` are those that were unrecorded until now.
     pub(super) fn record_export(&self, plan: &ExportedTo, exported: &[Exported], files: &[Digest]) -> Result<()> {
         let Some(first) = exported.first() else { return Ok(()) };
+        Exported::mark_missing(exported)?;
         let (state, now) = (&self.state, self.now());
         let size = exported.iter().filter_map(|exported| exported.file_bytes).sum();
         let tx = self.begin()?;
@@ -129,7 +130,7 @@ impl Replica {
                     tx.remove_wanted(peer.key, &plan.answered)?;
                 }
                 for exported in exported {
-                    tx.add_wanted(peer.key, &exported.missing)?;
+                    tx.add_wanted(peer.key, &exported.missing.digests)?;
                 }
                 // A replica that was invited and has not answered counts as having its invitation's tip.
                 if plan.occasion == Occasion::Invitation && peer.standing.shown.is_none() {
@@ -165,7 +166,7 @@ impl Replica {
         writer: &mut Writer<W>,
         after: i64,
         count: u64,
-    ) -> std::result::Result<Vec<Digest>, NotWritten> {
+    ) -> std::result::Result<Unread, NotWritten> {
         let progress = self.world.meter.begin("exporting messages", count);
         let disk = &*self.world.disk;
         let read = |batch: Vec<(Outgoing, Option<PathBuf>)>| {
@@ -175,7 +176,7 @@ impl Replica {
             };
             batch.into_iter().map(read).collect::<Vec<_>>()
         };
-        let mut missing = Vec::new();
+        let mut missing = Unread::default();
         self.state.clear_late()?;
         let mut listed = Vec::new().into_iter();
         let (mut after, mut left) = (after, count);
@@ -224,7 +225,7 @@ impl Replica {
         &self,
         writer: &mut Writer<W>,
         message: &Outgoing,
-        missing: &mut Vec<Digest>,
+        missing: &mut Unread,
     ) -> std::result::Result<(), NotWritten> {
         match self.seek(message)? {
             Sought::Here(path, file, kind) => writer
@@ -233,9 +234,9 @@ impl Replica {
             Sought::Nowhere => Ok(self.state.add_late(message)?),
             Sought::Unreadable(error) => {
                 self.complain(error);
-                leave_out(writer, message, missing)
+                self.leave_out(writer, message, missing)
             }
-            Sought::Removed => leave_out(writer, message, missing),
+            Sought::Removed => self.leave_out(writer, message, missing),
         }
     }
 
@@ -244,7 +245,7 @@ impl Replica {
     fn write_late<W: Write>(
         &self,
         writer: &mut Writer<W>,
-        missing: &mut Vec<Digest>,
+        missing: &mut Unread,
     ) -> std::result::Result<(), NotWritten> {
         let (mut after, mut scans) = (0, 0);
         loop {
@@ -265,7 +266,7 @@ impl Replica {
                     match self.seek(&message)? {
                         Sought::Nowhere if scans == MOST_SCANS => {
                             self.complain(self.is_gone(&message)?);
-                            leave_out(writer, &message, missing)?;
+                            self.leave_out(writer, &message, missing)?;
                         }
                         _ => self.write_sought(writer, &message, missing)?,
                     }
@@ -273,16 +274,55 @@ impl Replica {
             }
         }
     }
-}
 
-/// Says in the bundle that a message is missing.
-fn leave_out<W: Write>(
-    writer: &mut Writer<W>,
-    message: &Outgoing,
-    missing: &mut Vec<Digest>,
-) -> std::result::Result<(), NotWritten> {
-    missing.push(message.digest);
-    Ok(writer.leave_out(message.digest, message.size)?)
+    /// Says in the bundle that a message is missing.
+    fn leave_out<W: Write>(
+        &self,
+        writer: &mut Writer<W>,
+        message: &Outgoing,
+        missing: &mut Unread,
+    ) -> std::result::Result<(), NotWritten> {
+        self.count_unread(message, missing)?;
+        Ok(writer.leave_out(message.digest, message.size)?)
+    }
+
+    fn count_unread(&self, message: &Outgoing, unread: &mut Unread) -> Result<()> {
+        let is_attachment = message.at.is_none() && self.state.attachment_size(&message.digest)?.is_some();
+        unread.attachments += u64::from(is_attachment);
+        unread.bytes = unread.bytes.saturating_add(message.size);
+        unread.digests.push(message.digest);
+        Ok(())
+    }
+
+    /// Finds out what a planned bundle would lack: the messages that can't be opened. None is read, so what would show only then
+    /// isn't foreseen.
+    ///
+    /// # Errors
+    /// Something other than these messages fails.
+    pub(super) fn foresee_unread(&self, part: &PlannedPart) -> Result<Unread> {
+        let (mut after, mut left) = (part.after, part.manifest.counts.messages);
+        let mut unread = Unread::default();
+        while left > 0 {
+            let most = u32::try_from(left).map_or(LIST, |left| left.min(LIST));
+            let listed = self.state.outgoing_batch(after, most)?;
+            let Some(&(last, _)) = listed.last() else { break };
+            (after, left) = (last, left - listed.len() as u64);
+            for (_, message) in listed {
+                let path = match &message.at {
+                    Some(at) => self.path(at)?,
+                    None => self.attachment_path(&message.digest),
+                };
+                if Source::open_message(&*self.world.disk, &path).is_ok() {
+                    continue;
+                }
+                if let Sought::Unreadable(error) = self.seek(&message)? {
+                    self.complain(error);
+                    self.count_unread(&message, &mut unread)?;
+                }
+            }
+        }
+        Ok(unread)
+    }
 }
 
 /// A message's bytes, if it is small and its file has the right contents.

@@ -362,7 +362,7 @@ impl Replica {
         contents.make_durable()?;
         contents.record_folders()?;
         contents.count_into(&mut merged);
-        if options.dry_run == DryRun::No && !self.state.missing_digests(1)?.is_empty() {
+        if !self.state.missing_digests(1)?.is_empty() {
             self.lacking.set(true);
         }
 

@@ -184,12 +184,13 @@ impl<'i> IncomingMessages<'i> {
             };
         pool::in_order(AHEAD, next, write, written)?;
         self.left_out.add(left_out);
-        let (missing, sender) = (messages.missing(), messages.manifest().sender.name.clone());
+        let (missing, sender) = (messages.missing().len() as u64, messages.manifest().sender.name.clone());
         messages.finish()?;
         if missing > 0 {
+            let (it, comes) = if missing == 1 { ("it", "comes") } else { ("they", "come") };
             let (sender, missing) = (printable(&sender), plural(missing, "message"));
             replica.note(format!(
-                "{sender} could not read {missing}, which this bundle lacks; it comes once it can be read"
+                "{sender} could not read {missing}, which this bundle lacks; {it} {comes} once {it} can be read"
             ));
         }
         Ok(())

@@ -188,7 +188,7 @@ impl<'i> Merge<'i> {
                 if let Some(row) = mine.as_ref().filter(|row| row.at.is_some()) {
                     entry.size = row.entry.size;
                 }
-                let lost = mine.as_ref().map(|row| self.overruled_by(row, &entry)).unwrap_or_default();
+                let lost = mine.as_ref().map(|row| self.lost_beside(&row.entry, &entry)).unwrap_or_default();
                 let before = mine.as_ref().map(|row| flags_of(&row.entry)).unwrap_or_default();
                 let stored = match self.meeting.decide(mine.as_ref().map(|row| &row.entry), Some(&entry)) {
                     Decision::Keep | Decision::Drop => None,
@@ -201,6 +201,11 @@ impl<'i> Merge<'i> {
                     self.added.keyword_bytes += after.1.saturating_sub(before.1);
                 }
                 let key = match (mine, stored) {
+                    // What was changed of a message whose removal is forgotten here is lost as well.
+                    (None, None) if entry.alive() => {
+                        let lost = self.lost_beside(&entry.clone().removed_by_somebody(), &entry);
+                        return self.tell_of_lost(&id, &lost);
+                    }
                     (None, None) => return Ok(()),
                     (Some(row), None) => row.key,
                     (None, Some(entry)) => {
@@ -222,19 +227,23 @@ impl<'i> Merge<'i> {
                 if self.is_full() {
                     self.held.add(key);
                 }
-                for happening in &lost {
-                    if let Happened::Overruled { rule, .. } = happening.what {
-                        *self.overruled.entry(rule).or_default() += 1;
-                    }
-                }
-                self.tx.tell_of(&id, &lost)
+                self.tell_of_lost(&id, &lost)
             }
         }
     }
 
     /// What of the changes on both sides, of which the other side knew nothing, will not hold.
-    fn overruled_by(&self, row: &EntryRow, theirs: &Entry) -> Vec<Happening> {
-        overruled(&row.entry, theirs, &self.known_before, &self.believed.head.tip)
+    fn lost_beside(&self, mine: &Entry, theirs: &Entry) -> Vec<Happening> {
+        overruled(mine, theirs, &self.known_before, &self.believed.head.tip)
+    }
+
+    fn tell_of_lost(&mut self, id: &EntryId, lost: &[Happening]) -> Result<()> {
+        for happening in lost {
+            if let Happened::Overruled { rule, .. } = happening.what {
+                *self.overruled.entry(rule).or_default() += 1;
+            }
+        }
+        self.tx.tell_of(id, lost)
     }
 
     fn merge_folder(&mut self, name: &FolderName, theirs: FolderState) -> Result<()> {
@@ -373,7 +382,11 @@ impl<'i> Merge<'i> {
             let Some(row) = state.entry(key)? else { continue };
             match self.meeting.decide(Some(&row.entry), None) {
                 Decision::Keep => {}
-                Decision::Store(entry) => self.change(row, entry)?,
+                Decision::Store(entry) => {
+                    let (id, lost) = (row.id.clone(), self.lost_beside(&row.entry, &entry));
+                    self.change(row, entry)?;
+                    self.tell_of_lost(&id, &lost)?;
+                }
                 Decision::StoreAnew(entry) => {
                     let entry = self.deliver_anew(entry)?;
                     self.change(row, entry)?;
