@@ -499,8 +499,7 @@ mod tests {
     fn where_only_clocks_are_in_doubt_what_is_far_ahead_goes_and_nothing_else() {
         let third = Incarnation(3);
         let (near, ahead) = (clock((NOW.0 + DAY / 2) << 16), clock((NOW.0 + 2 * DAY) << 16));
-        type Change = fn(&mut Standpoint);
-        let nothing: Change = |_| ();
+        let nothing: fn(&mut Standpoint) = |_| ();
         for (what, others, change, known) in [
             ("nothing is ahead, and one was never proven", [clock(5), near], nothing, [clock(5), near]),
             ("its own bundles show less", [ahead, near], nothing, [clock(5), near]),
