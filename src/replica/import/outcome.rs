@@ -24,6 +24,8 @@ pub struct ImportOptions {
     /// Whether to remove a bundle file for this replica alone once it is imported. After the import of a directory,
     /// this replica's own bundles there are removed, too, if nobody needs them any more.
     pub consume: bool,
+    /// Whether it is the answer of a peer that was called, of which there is no file: a refusal tells how to look at it then.
+    pub by_call: bool,
 }
 
 /// The outcome of a bundle's import.
