@@ -290,3 +290,13 @@ fn a_hook_that_fails_is_worse_than_a_peer_that_can_not_be_reached() {
     // Without a change there is no hook.
     assert_eq!(desktop.run(&["update"]).code, 7);
 }
+
+#[test]
+fn what_a_hook_that_fails_has_written_is_said_as_that_of_one_that_succeeds() {
+    let dir = scratch();
+    let desktop = Machine::replica(dir.path(), "desktop");
+    hook(&desktop, dir.path(), "after_scan", "echo hi; echo oh >&2; exit 3");
+    desktop.deliver("one");
+    let ran = desktop.run(&["scan"]);
+    complains(&ran, 1, &["after_scan: hi", "after_scan: oh", "status 3"]);
+}

@@ -394,3 +394,20 @@ fn its_memory_does_not_grow_with_its_rounds() {
     assert!(after <= before + 1024, "{before} KiB became {after}");
     watching.stop();
 }
+
+#[test]
+fn what_the_configuration_says_of_nobody_is_noted_and_fails_nothing() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    let spool = dir.path().join("spool");
+    fs::create_dir(&spool).unwrap();
+    desktop.configure(&format!("[peer.nobody]\nspool = {:?}\ncall = [\"false\"]", text(&spool)));
+    desktop.reach(&laptop);
+    desktop.deliver("one");
+    for args in [&["watch", "--once"][..], &["update"]] {
+        let ran = desktop.ok(args);
+        assert!(ran.words().contains("[peer.nobody] names a peer that is not known here, and has no effect"), "{ran:?}");
+    }
+    assert_eq!(names(&spool), Vec::<String>::new());
+    assert!(laptop.has("one"));
+}

@@ -109,7 +109,7 @@ pub struct WaitingBundle {
 pub struct InvitedStatus {
     /// The invitation.
     pub invited: Invited,
-    /// The changes since the invitation.
+    /// What it has not shown to have: everything, until it answers.
     pub unseen: Unseen,
 }
 
@@ -165,7 +165,8 @@ impl Replica {
         }
         let mut invited = Vec::new();
         for one in self.state.invitations()? {
-            invited.push(InvitedStatus { unseen: self.unseen(&one.shown)?, invited: one });
+            // It has shown nothing: whether it has what the invitation holds is known once it answers.
+            invited.push(InvitedStatus { unseen: self.unseen(&Knowledge::default())?, invited: one });
         }
         let mut letterless: BTreeMap<FolderName, Vec<Keyword>> = BTreeMap::new();
         for (folder, keyword) in self.state.letterless()? {

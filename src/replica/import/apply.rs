@@ -286,7 +286,7 @@ impl Replica {
                     None => applied,
                 })
             }
-            Ok((applied, added)) => {
+            Ok((mut applied, added)) => {
                 self.tally.borrow().record(&tx, added)?;
                 tx.commit()?;
                 self.tally.borrow_mut().keep(added);
@@ -295,6 +295,7 @@ impl Replica {
                     self.note(done.way_back(began, &peer.name));
                 }
                 self.materialise()?;
+                applied.changes.unmade = self.newly_hindered();
                 self.tell_replica_news(&news.replicas)?;
                 self.tell_job_news(&news.jobs)?;
                 Ok(applied)

@@ -212,6 +212,8 @@ pub struct Changes {
     pub left_out: u64,
     /// Statements about replicas that were news.
     pub replicas: u64,
+    /// Those of all these changes that could not be made on disk yet.
+    pub unmade: u64,
 }
 
 impl fmt::Display for Changes {
@@ -231,6 +233,9 @@ impl fmt::Display for Changes {
         }
         if self.replicas > 0 {
             write!(f, ", {} about replicas", plural(self.replicas, "statement"))?;
+        }
+        if self.unmade > 0 {
+            write!(f, ", of which {} could not be made on disk yet", self.unmade)?;
         }
         Ok(())
     }
