@@ -852,7 +852,11 @@ fn a_refused_update_names_what_works_where_there_is_no_file_of_the_bundle() {
     laptop.reach(&desktop);
     remove(&desktop, "Lists", 0..70);
     let ran = laptop.run(&["update"]);
-    let words = ["`mailsync import --dry-run -v FILE`", "`mailsync export --to NAME -o FILE`", "`mailsync restore Lists --since TIME`"];
+    let words = [
+        "`mailsync import --dry-run -v FILE`",
+        "`mailsync export --to NAME -o FILE`",
+        "`mailsync restore Lists --since TIME`",
+    ];
     complains(&ran, 6, &words);
     let file = dir.path().join("looked-at");
     desktop.ok(&["export", "--to", "laptop", "-o", text(&file)]);

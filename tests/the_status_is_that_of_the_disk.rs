@@ -429,7 +429,8 @@ fn a_root_that_may_not_be_read_is_told_once_and_with_what_to_do() {
     desktop.put("Lists", "cur/1:2,", "1", 1_600_000_000);
     desktop.put("Lists/bees", "cur/2:2,", "2", 1_600_000_000);
     desktop.ok(&["scan"]);
-    for (closed, mode) in [(desktop.mail.clone(), 0o000), (desktop.mail.clone(), 0o600), (desktop.dir("Lists"), 0o000)] {
+    for (closed, mode) in [(desktop.mail.clone(), 0o000), (desktop.mail.clone(), 0o600), (desktop.dir("Lists"), 0o000)]
+    {
         fs::set_permissions(&closed, fs::Permissions::from_mode(mode)).unwrap();
         let look = disk(&desktop);
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();

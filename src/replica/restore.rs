@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Replica;
+use super::authors::ChangesOf;
 use super::happenings::DIGITS;
 use super::safety::DryRun;
-use super::authors::ChangesOf;
 use super::scan::{Purpose, ScanOptions, ScanReport, Selection};
 use super::transaction::Transaction;
 use crate::disk::Hashed;

@@ -252,9 +252,13 @@ pub(super) fn refusal(dry_run: DryRun, by: By, option: &str, (what, since): (&st
         DryRun::No => {
             let shows = match (by, option) {
                 (By::Import, ALLOW_ADD) => ", with the same bundle, shows what it would bring",
-                (By::Call, ALLOW_ADD) => ", with what `mailsync export --to NAME -o FILE` writes on that peer for this machine, shows what it \
-                                         would bring",
-                (By::Call, _) => ", with what `mailsync export --to NAME -o FILE` writes on that peer for this machine, shows which",
+                (By::Call, ALLOW_ADD) => {
+                    ", with what `mailsync export --to NAME -o FILE` writes on that peer for this machine, shows what it \
+                                         would bring"
+                }
+                (By::Call, _) => {
+                    ", with what `mailsync export --to NAME -o FILE` writes on that peer for this machine, shows which"
+                }
                 (By::Import, _) => ", with the same bundle, shows which",
                 _ => " shows which",
             };
@@ -590,9 +594,10 @@ mod tests {
         let removing = guard_losses(refuse, &Limits::default(), By::Import, &losses).unwrap_err();
         let amount = |bytes| Amount { bytes, ..Amount::default() };
         let gain = Gain { all: amount(3 << 30), own: amount(1 << 30), earlier: earlier() };
-        let adding = guard_additions((MassAdd::Refuse, DryRun::No), &Limits::default(), By::Import, &gain, &Amount::default())
-            .unwrap_err()
-            .to_string();
+        let adding =
+            guard_additions((MassAdd::Refuse, DryRun::No), &Limits::default(), By::Import, &gain, &Amount::default())
+                .unwrap_err()
+                .to_string();
         for (error, words) in [
             (removing.to_string(), [": 40 by this command and 110 before it", "--allow-mass-delete"]),
             (adding, [": 1.0 GiB by this command and 2.0 GiB before it", "--allow-mass-add"]),

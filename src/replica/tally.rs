@@ -277,7 +277,8 @@ impl Tally {
         }
         let before = if guarded == Guarded::Removed { &self.removing } else { &self.adding };
         let Some(Before { last, folders, .. }) = before else { return Ok(()) };
-        let alarm = Alarm { raised: now, by, last: *last, folders: folders.clone(), added: self.added, told: Some(tip) };
+        let alarm =
+            Alarm { raised: now, by, last: *last, folders: folders.clone(), added: self.added, told: Some(tip) };
         tx.set_alarm(guarded, &alarm)?;
         if guarded == Guarded::Removed {
             tx.begin_departed()?;

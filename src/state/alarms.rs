@@ -56,7 +56,8 @@ impl State {
         let by = by.parse().map_err(|_| damaged("an alarm's replica"))?;
         let folders: Vec<i64> = serde_json::from_str(&folders).map_err(|_| damaged("an alarm's folders"))?;
         let added = serde_json::from_str(&added).map_err(|_| damaged("an alarm's additions"))?;
-        let told = told.map(|told| serde_json::from_str(&told)).transpose().map_err(|_| damaged("an alarm's knowledge"))?;
+        let told =
+            told.map(|told| serde_json::from_str(&told)).transpose().map_err(|_| damaged("an alarm's knowledge"))?;
         Ok(Some(Alarm { raised, by, last, folders: folders.into_iter().map(FolderKey).collect(), added, told }))
     }
 }

@@ -351,7 +351,11 @@ pub struct StatusOfPeer {
 impl StatusOfPeer {
     fn of(status: &PeerStatus, spool: Option<Lying>, out: &ShutOuts) -> Self {
         let revoked = revoked(out, &status.peer.id);
-        let waits = status.waits.map(|replica::WaitingBundle { number, follows, refused }| WaitingBundle { number, follows, refused });
+        let waits = status.waits.map(|replica::WaitingBundle { number, follows, refused }| WaitingBundle {
+            number,
+            follows,
+            refused,
+        });
         Self {
             peer: (&status.peer).into(),
             unseen: status.unseen.into(),

@@ -64,7 +64,8 @@ impl Replica {
         }
         // What can't be searched hides all that lies in it, which is told once.
         let root = self.mail_root();
-        let searched = self.world.disk.list(root, &mut |_, _| ()).and_then(|()| self.world.disk.metadata(&root.join(".")));
+        let searched =
+            self.world.disk.list(root, &mut |_, _| ()).and_then(|()| self.world.disk.metadata(&root.join(".")));
         if let Err(error) = searched {
             look.problems.push(unlooked("looking at", root, &error));
             return Ok(look);
