@@ -406,10 +406,7 @@ fn what_the_configuration_says_of_nobody_is_noted_and_fails_nothing() {
     desktop.deliver("one");
     for args in [&["watch", "--once"][..], &["update"]] {
         let ran = desktop.ok(args);
-        assert!(
-            ran.words().contains("[peer.nobody] names a peer that is not known here, and has no effect"),
-            "{ran:?}"
-        );
+        assert!(ran.stderr.contains("[peer.nobody] names a peer that is not known here, and has no effect"), "{ran:?}");
     }
     assert_eq!(names(&spool), Vec::<String>::new());
     assert!(laptop.has("one"));
