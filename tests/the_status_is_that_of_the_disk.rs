@@ -412,16 +412,6 @@ fn what_can_not_be_looked_at_is_told_once_and_with_what_to_do() {
 }
 
 #[test]
-fn a_machine_that_was_invited_lacks_all_until_it_answers() {
-    let dir = scratch();
-    let desktop = Machine::replica(dir.path(), "desktop");
-    desktop.deliver("one");
-    desktop.ok(&["invite", "laptop", "-o", dir.path().join("invitation").to_str().unwrap()]);
-    let status = desktop.ok(&["status", "--json"]).json();
-    assert_eq!(status["invited"][0]["unseen_entries"], 1, "{status}");
-}
-
-#[test]
 fn a_root_that_may_not_be_read_is_told_once_and_with_what_to_do() {
     use std::os::unix::fs::PermissionsExt;
     if !crate::support::programs::become_an_ordinary_user() {

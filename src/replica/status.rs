@@ -109,7 +109,7 @@ pub struct WaitingBundle {
 pub struct InvitedStatus {
     /// The invitation.
     pub invited: Invited,
-    /// What it has not shown to have: everything, until it answers.
+    /// The changes since the invitation.
     pub unseen: Unseen,
 }
 
@@ -165,8 +165,7 @@ impl Replica {
         }
         let mut invited = Vec::new();
         for one in self.state.invitations()? {
-            // It has shown nothing: whether it has what the invitation holds is known once it answers.
-            invited.push(InvitedStatus { unseen: self.unseen(&Knowledge::default())?, invited: one });
+            invited.push(InvitedStatus { unseen: self.unseen(&one.shown)?, invited: one });
         }
         let mut letterless: BTreeMap<FolderName, Vec<Keyword>> = BTreeMap::new();
         for (folder, keyword) in self.state.letterless()? {
