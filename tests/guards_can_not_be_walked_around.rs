@@ -844,3 +844,22 @@ fn without_room_for_what_is_attached_to_jobs_nothing_is_written() {
     watch.leave_free(400_000);
     party::import(&laptop.open(watch.disk()).unwrap(), &file).unwrap();
 }
+
+#[test]
+fn a_refused_update_names_what_works_where_there_is_no_file_of_the_bundle() {
+    let dir = scratch();
+    let (desktop, laptop) = with_mail(dir.path(), "Lists", 120);
+    laptop.reach(&desktop);
+    remove(&desktop, "Lists", 0..70);
+    let ran = laptop.run(&["update"]);
+    let words = [
+        "`mailsync import --dry-run -v FILE`",
+        "`mailsync export --to NAME -o FILE`",
+        "`mailsync restore Lists --since TIME`",
+    ];
+    complains(&ran, 6, &words);
+    let file = dir.path().join("looked-at");
+    desktop.ok(&["export", "--to", "laptop", "-o", text(&file)]);
+    let ran = laptop.run(&["import", "--dry-run", "-v", text(&file)]);
+    assert!(ran.code == 6 && ran.stderr.contains("70 of the 120 messages in Lists"), "{ran:?}");
+}

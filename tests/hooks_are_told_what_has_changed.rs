@@ -290,3 +290,16 @@ fn a_hook_that_fails_is_worse_than_a_peer_that_can_not_be_reached() {
     // Without a change there is no hook.
     assert_eq!(desktop.run(&["update"]).code, 7);
 }
+
+#[test]
+fn what_a_hook_that_fails_has_written_is_said_as_that_of_one_that_succeeds() {
+    let dir = scratch();
+    let desktop = Machine::replica(dir.path(), "desktop");
+    hook(&desktop, dir.path(), "after_scan", "echo hi; echo oh >&2; exit 3");
+    desktop.deliver("one");
+    let ran = desktop.run(&["scan"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    for said in ["after_scan: hi\n", "after_scan: oh\n", "it ended with status 3"] {
+        assert!(ran.stderr.contains(said), "{said} is not in {}", ran.stderr);
+    }
+}

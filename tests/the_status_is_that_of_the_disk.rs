@@ -299,7 +299,10 @@ fn a_bundle_that_was_not_taken_is_not_heard_and_is_told_with_what_brings_it() {
     assert_eq!(said_of_peer(&laptop, "waits").as_deref(), Some("bundle 3 of desktop, for its bundle 2"));
     assert_eq!(said_of_peer(&laptop, "next").as_deref(), Some("mailsync export --to desktop"));
     let peer = laptop.ok(&["status", "--json"]).json()["peers"][0].clone();
-    assert_eq!((&peer["last_heard_number"], &peer["waits"]), (&json!(1), &json!({ "number": 3, "follows": 2 })));
+    assert_eq!(
+        (&peer["last_heard_number"], &peer["waits"]),
+        (&json!(1), &json!({ "number": 3, "follows": 2, "refused": false }))
+    );
 
     laptop.ok(&["export", "--to", "desktop"]);
     assert_eq!(said_of_peer(&laptop, "next").as_deref(), Some("import a bundle from there"));
@@ -373,4 +376,59 @@ fn a_bundle_back_is_due_until_the_other_knows_that_its_own_has_come_and_then_bot
     }
     assert!(!is_due(&desktop) && !is_due(&laptop), "they go on for ever");
     assert!(bundles >= 2 && desktop.mailbox() == laptop.mailbox());
+}
+
+#[test]
+fn mail_in_a_root_that_is_no_folder_is_a_problem_for_a_scan_and_the_status_tells_it() {
+    let dir = scratch();
+    let desktop = Machine::new(dir.path(), "desktop");
+    desktop.init_as("fs");
+    desktop.deliver("one");
+    desktop.ok(&["scan"]);
+    crate::support::make_folder(&desktop.mail);
+    desktop.ok(&["scan", "-q"]);
+    fs::write(desktop.mail.join("cur/lost:2,"), "lost").unwrap();
+    let said = desktop.fails(&["scan", "-q"], 1);
+    assert!(said.contains("1 message lie") && said.contains("set inbox_at_root"), "{said}");
+    let look = disk(&desktop);
+    assert!(look["problems"][0]["message"].as_str().unwrap().contains("set inbox_at_root"), "{look}");
+    assert!(desktop.ok(&["status"]).words().contains("set inbox_at_root there"));
+}
+
+#[test]
+fn what_can_not_be_looked_at_is_told_once_and_with_what_to_do() {
+    let dir = scratch();
+    let desktop = Machine::replica(dir.path(), "desktop");
+    desktop.put("Lists", "cur/1:2,", "1", 1_600_000_000);
+    desktop.put("Lists/bees", "cur/2:2,", "2", 1_600_000_000);
+    desktop.ok(&["scan"]);
+    let lists = desktop.dir("Lists");
+    fs::rename(&lists, dir.path().join("away")).unwrap();
+    std::os::unix::fs::symlink(&lists, &lists).unwrap();
+    let look = disk(&desktop);
+    let problems = look["problems"].as_array().unwrap();
+    assert_eq!(problems.len(), 1, "{look}");
+    assert!(problems[0]["message"].as_str().unwrap().contains("scan again"), "{look}");
+}
+
+#[test]
+fn a_root_that_may_not_be_read_is_told_once_and_with_what_to_do() {
+    use std::os::unix::fs::PermissionsExt;
+    if !crate::support::programs::become_an_ordinary_user() {
+        return;
+    }
+    let dir = scratch();
+    let desktop = Machine::replica(dir.path(), "desktop");
+    desktop.put("Lists", "cur/1:2,", "1", 1_600_000_000);
+    desktop.put("Lists/bees", "cur/2:2,", "2", 1_600_000_000);
+    desktop.ok(&["scan"]);
+    for (closed, mode) in [(desktop.mail.clone(), 0o000), (desktop.mail.clone(), 0o600), (desktop.dir("Lists"), 0o000)]
+    {
+        fs::set_permissions(&closed, fs::Permissions::from_mode(mode)).unwrap();
+        let look = disk(&desktop);
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+        let problems = look["problems"].as_array().unwrap();
+        assert_eq!(problems.len(), 1, "{}, {mode:o}: {look}", closed.display());
+        assert!(problems[0]["message"].as_str().unwrap().contains("give yourself permission"), "{look}");
+    }
 }

@@ -345,9 +345,9 @@ fn a_round_can_be_done_once_with_the_exit_code_of_a_command() {
         once(machine);
     }
     assert_eq!((names(&there), names(&back)), before, "there is nothing more to tell");
-    // A peer that can't be reached is told apart, as by `update`.
+    // What is said of nobody has no effect. A peer that can't be reached is told apart, as by `update`.
     desktop.configure("[peer.nobody]\ncall = [\"true\"]");
-    complains(&desktop.run(&["watch", "--once", "--quiet"]), 2, &["calling nobody", "nobody"]);
+    desktop.ok(&["watch", "--once", "--quiet"]);
     let office = Machine::replica(dir.path(), "office");
     office.ok(&["peer", "add", "laptop", "--key", &laptop.key()]);
     office.reach_by("laptop", &["sh", "-c", "exit 255"]);
@@ -393,4 +393,21 @@ fn its_memory_does_not_grow_with_its_rounds() {
     let after = watching.memory();
     assert!(after <= before + 1024, "{before} KiB became {after}");
     watching.stop();
+}
+
+#[test]
+fn what_the_configuration_says_of_nobody_is_noted_and_fails_nothing() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    let spool = dir.path().join("spool");
+    fs::create_dir(&spool).unwrap();
+    desktop.configure(&format!("[peer.nobody]\nspool = {:?}\ncall = [\"false\"]", text(&spool)));
+    desktop.reach(&laptop);
+    desktop.deliver("one");
+    for args in [&["watch", "--once"][..], &["update"]] {
+        let ran = desktop.ok(args);
+        assert!(ran.stderr.contains("[peer.nobody] names a peer that is not known here, and has no effect"), "{ran:?}");
+    }
+    assert_eq!(names(&spool), Vec::<String>::new());
+    assert!(laptop.has("one"));
 }

@@ -410,3 +410,28 @@ fn nothing_is_made_behind_a_link_that_leads_to_no_folder_known_here() {
     assert!(laptop.has("for elsewhere") && laptop.has("for deeper"));
     assert_eq!(waiting(&laptop), []);
 }
+
+#[test]
+fn what_an_import_could_not_do_is_not_told_as_done() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    for name in ["one", "two", "three"] {
+        desktop.put("Work", &format!("cur/{name}:2,"), message(name), 1_600_000_000);
+    }
+    pass(&desktop, &laptop);
+    close(&laptop.home.join("trash"));
+    for (name, code) in [("one", 1), ("two", 1)] {
+        fs::remove_file(desktop.dir("Work").join(format!("cur/{name}:2,"))).unwrap();
+        desktop.put("Open", &format!("cur/with {name}:2,"), message(&format!("with {name}")), 1_600_000_000);
+        let bundle = desktop.ok(&["export", "--to", "laptop"]).stdout;
+        let ran = laptop.run_with(&["import"], &bundle);
+        assert_eq!(ran.code, code, "{ran:?}");
+        assert!(ran.stderr.contains("of which 1 could not be made on disk yet"), "{}", ran.stderr);
+    }
+    // What is told where it waits says what to run.
+    assert!(waiting(&laptop).iter().all(|(_, _, why)| !why.contains("run this again")), "{:?}", waiting(&laptop));
+    assert!(waiting(&laptop).iter().any(|(_, _, why)| why.contains("run `mailsync scan`")), "{:?}", waiting(&laptop));
+    open(&laptop.home.join("trash"));
+    laptop.ok(&["scan"]);
+    at_rest(&desktop, &laptop, "after the trash could be written");
+}

@@ -106,3 +106,72 @@ fn a_removal_that_others_refuse_is_taken_back_where_it_was_made() {
     assert_eq!(laptop.mailbox(), before);
     assert_eq!(desktop.mailbox(), before);
 }
+
+#[test]
+fn what_others_refuse_comes_back_everywhere_by_the_one_command_that_the_refusal_names_and_the_alarm_ends() {
+    let dir = scratch();
+    let (desktop, laptop) = with_lists(dir.path());
+    let before = laptop.mailbox();
+    // What was removed earlier stays removed, and what was removed in other folders, too.
+    desktop.put("Other", "cur/other:2,S", message("other"), 1_600_000_000);
+    desktop.ok(&["scan"]);
+    desktop.remove("other");
+    fs::remove_dir_all(desktop.dir("Lists")).unwrap();
+    desktop.ok(&["scan", "--allow-mass-delete"]);
+    let bundle = desktop.ok(&["export", "--to", "laptop"]).stdout;
+    let refused = laptop.run_with(&["import"], &bundle);
+    assert_eq!(refused.code, 6, "{refused:?}");
+    let status = laptop.ok(&["status", "--json"]).json();
+    assert_eq!(status["peers"][0]["waits"]["refused"], true, "{status}");
+    assert_eq!(status["alarms"].as_array().unwrap().len(), 1);
+    let words = laptop.ok(&["status"]).words();
+    assert!(words.contains("or a newer one of desktop, is imported with --allow-mass-delete"), "{words}");
+    assert!(words.contains(" of desktop, which was refused"), "{words}");
+
+    let nothing = desktop.fails(&["restore", "Lists"], 1);
+    assert!(nothing.contains("mailsync restore Lists --since TIME"), "{nothing}");
+    let typed: Vec<String> = told_to_type(&refused.stderr, "mailsync restore")
+        .into_iter()
+        .map(|word| if word == "TIME" { String::from("1h") } else { word })
+        .collect();
+    let typed: Vec<&str> = typed.iter().map(String::as_str).collect();
+    assert_eq!(typed, ["restore", "Lists", "--since", "1h"]);
+    let left = desktop.left();
+    let dry = desktop.ok(&[&typed[..], &["-n", "--json"]].concat()).json();
+    assert_eq!(dry["wanted"], LISTS, "{dry}");
+    assert_eq!(desktop.left(), left);
+    desktop.ok(&typed);
+    let again = desktop.ok(&[&typed[..], &["--json"]].concat()).json();
+    assert_eq!(again["wanted"], LISTS, "what is wanted already is told, and not delivered a second time: {again}");
+    exchange(&desktop, &laptop);
+    assert_eq!(laptop.ok(&["status", "--json"]).json()["alarms"], serde_json::json!([]));
+    assert_eq!(laptop.ok(&["status", "--json"]).json()["peers"][0]["waits"], serde_json::Value::Null);
+    exchange(&desktop, &laptop);
+    assert_eq!(laptop.mailbox(), before);
+    assert_eq!(desktop.mailbox(), before);
+}
+
+#[test]
+fn what_was_removed_before_the_time_that_is_given_stays_removed() {
+    let dir = scratch();
+    let (desktop, laptop) = with_lists(dir.path());
+    desktop.put("Lists", "cur/earlier:2,S", message("earlier"), 1_600_000_000);
+    desktop.put("Other", "cur/digest 1:2,S", message("digest 1"), 1_600_000_000);
+    exchange(&desktop, &laptop);
+    desktop.remove("earlier");
+    desktop.ok(&["scan"]);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let since = jiff::Timestamp::now().to_string();
+    for number in 0..3 {
+        fs::remove_file(desktop.dir("Lists").join(format!("cur/{number}:2,FS"))).unwrap();
+    }
+    desktop.ok(&["scan"]);
+    let ran = desktop.ok(&["restore", "--all", "--since", &since, "--json"]);
+    assert_eq!((&ran.json()["wanted"], &ran.json()["restored"]), (&2.into(), &1.into()), "{ran:?}");
+    assert!(ran.stderr.contains("1 message of those that come back are in other folders as well"), "{ran:?}");
+    exchange(&desktop, &laptop);
+    exchange(&desktop, &laptop);
+    assert!(!desktop.has("earlier") && !laptop.has("earlier"));
+    assert_eq!(laptop.mailbox().len(), LISTS);
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+}

@@ -24,16 +24,15 @@ pub fn after(context: &Context, replica: Replica, hook: Hook, result: CommandRes
 
 /// Runs a hook, and tells what its program has said. Returns how it failed, if it did, which is told.
 pub fn run(context: &Context, replica: Replica, hook: Hook) -> Option<ErrorKind> {
-    match replica.run_hook(hook) {
-        Ok(None) => None,
-        Ok(Some(finished)) => {
-            for said in [finished.stdout, finished.stderr] {
-                for line in String::from_utf8_lossy(&said.bytes).lines() {
-                    context.out.say(format_args!("{}: {line}", hook.key()));
-                }
+    let ran = replica.run_hook(hook, &mut |finished| {
+        for said in [&finished.stdout, &finished.stderr] {
+            for line in String::from_utf8_lossy(&said.bytes).lines() {
+                context.out.say(format_args!("{}: {line}", hook.key()));
             }
-            None
         }
+    });
+    match ran {
+        Ok(()) => None,
         Err(error) => {
             Output::complain(&error);
             Some(error.kind())

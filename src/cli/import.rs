@@ -25,6 +25,7 @@ pub fn run(context: &Context, args: &Import) -> CommandResult {
         check_stdout()?;
     }
     let options = ImportOptions {
+        by_call: false,
         dry_run: dry_run(args.dry_run),
         mass_delete: mass_delete(args.allowed.allow_mass_delete),
         mass_add: mass_add(args.allowed.allow_mass_add),

@@ -13,7 +13,8 @@ use super::output::Output;
 use super::view::complain_of;
 
 pub fn run(context: &Context, args: Restore) -> CommandResult {
-    let options = RestoreOptions { names: args.names, dry_run: dry_run(args.dry_run) };
+    let since = args.since.as_ref().map(|moment| context.millis(moment)).transpose()?;
+    let options = RestoreOptions { names: args.names, since, dry_run: dry_run(args.dry_run) };
     let replica = context.write()?;
     let result = restore(context, &replica, &options, args.dry_run);
     if args.dry_run { result } else { hooks::after(context, replica, Hook::AfterImport, result) }

@@ -201,8 +201,8 @@ fn alarm_words(alarm: &AlarmStatus) -> String {
     };
     let (by, raised, ends) = (printable(&alarm.by), local_time(alarm.raised), local_time(alarm.ends));
     format!(
-        "what imports {what} is counted together with a bundle of {by} that was refused at {raised}, until {ends} or \
-         `mailsync import {option}`"
+        "what imports {what} is counted together with a bundle of {by} that was refused at {raised}, until {ends}; or until that \
+         bundle, or a newer one of {by}, is imported with {option}, or a newer one has come that takes it back"
     )
 }
 
@@ -268,7 +268,7 @@ fn next_for(replica: &Replica, status: &PeerStatus, spool: Option<&Lying>, is_re
     let can_be_called = config.is_some_and(|config| config.call.is_some());
     let has_spool = config.is_some_and(|config| config.spool.is_some());
     let lacks = status.unseen.entries + status.unseen.jobs > 0 || peer.suspect;
-    let asks = status.asks > 0 || status.waits.is_some();
+    let asks = status.asks > 0 || status.waits.is_some_and(|waits| !waits.refused);
     let waits = spool.is_some_and(|lying| lying.files > 0);
     let has_news = || Ok::<_, Error>(matches!(replica.errand(name, Carrier::Spool, Care::Thorough)?, Errand::News(_)));
     Ok(match () {
@@ -295,8 +295,9 @@ fn lacks_words(status: &PeerStatus) -> String {
 }
 
 /// A bundle that was not taken, and why.
-fn waiting_bundle_words(peer: &str, WaitingBundle { number, follows }: WaitingBundle) -> String {
+fn waiting_bundle_words(peer: &str, WaitingBundle { number, follows, refused }: WaitingBundle) -> String {
     match follows {
+        _ if refused => format!("bundle {number} of {peer}, which was refused: see `mailsync log`"),
         Some(before) => format!("bundle {number} of {peer}, for its bundle {before}"),
         None => format!("bundle {number} of {peer}, for one before it"),
     }

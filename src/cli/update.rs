@@ -35,7 +35,10 @@ impl Reachable {
         let is_revoked = |name: &str| known.iter().any(|peer| peer.name == name && out.get(&peer.id).is_some());
         let is_silent = |name: &str| invited.iter().any(|invited| invited.name == name);
         let mut found = Self::default();
-        for (name, _) in replica.config().peer.iter().filter(|(_, config)| config.call.is_some()) {
+        let is_known = |name: &str| is_silent(name) || known.iter().any(|peer| peer.name == name);
+        // What the configuration says of nobody is noted when the replica is opened.
+        let called = replica.config().peer.iter().filter(|(name, config)| config.call.is_some() && is_known(name));
+        for (name, _) in called {
             let list = if is_revoked(name) {
                 &mut found.revoked
             } else if is_silent(name) {

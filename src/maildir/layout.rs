@@ -193,7 +193,8 @@ impl Layout {
         dir.iter().any(|part| is_cut(part.as_bytes()))
     }
 
-    fn root_is_inbox(&self) -> bool {
+    /// Whether the mail root itself is the INBOX.
+    pub fn root_is_inbox(&self) -> bool {
         self.kind == LayoutKind::MaildirPlusPlus || self.inbox_at_root
     }
 

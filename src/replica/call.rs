@@ -212,7 +212,8 @@ impl Replica {
                 called.sent = Some(packed.exported);
             }
             called.received = answer.size();
-            self.import_arrived(&mut answer, options, |one| called.imported.push(one))?;
+            let options = ImportOptions { by_call: true, ..options.clone() };
+            self.import_arrived(&mut answer, &options, |one| called.imported.push(one))?;
         }
         how_it_ended(peer, call, status, silent)
     }

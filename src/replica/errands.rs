@@ -38,6 +38,8 @@ pub enum Errand {
     Unanswered,
     /// It is revoked.
     ShutOut,
+    /// Nobody is called so: what the configuration says of the name has no effect, as is noted when the replica is opened.
+    Unknown,
 }
 
 /// Where changes show.
@@ -55,14 +57,14 @@ pub struct Outlook {
 }
 
 impl Replica {
-    /// Whether there is something to carry to the peer of this name. That there is no such peer is told by who tries to.
+    /// Whether there is something to carry to the peer of this name.
     ///
     /// # Errors
     /// The state can't be read.
     pub fn errand(&self, peer: &str, carrier: Carrier, care: Care) -> Result<Errand> {
         let Some(peer) = self.state.peer_by_name(peer)? else {
             let invited = self.state.invitation(peer)?.is_some();
-            return Ok(if invited { Errand::Unanswered } else { Errand::News(Fullness::SinceShown) });
+            return Ok(if invited { Errand::Unanswered } else { Errand::Unknown });
         };
         if self.shut_outs()?.get(&peer.id).is_some() {
             return Ok(Errand::ShutOut);

@@ -53,18 +53,18 @@ impl Replica {
         if self.config.hooks.are_any() && !is_within_hook() { self.state.keep_changed_files() } else { Ok(()) }
     }
 
-    /// Runs a hook if files were changed, and gives what its program has said. The replica is at rest: all is committed,
+    /// Runs a hook if files were changed, and gives what its program has said, whether it has failed or not: `said` is given that. The replica is at rest: all is committed,
     /// and the lock is let go, so that the program can run mailsync. A mailsync that a hook runs runs none.
     ///
     /// # Errors
     /// The program can't be started, takes too long or fails. Nothing of what was done depends on it.
-    pub fn run_hook(self, hook: Hook) -> Result<Option<Finished>> {
-        let Some(command) = hook.command(&self.config.hooks) else { return Ok(None) };
+    pub fn run_hook(self, hook: Hook, said: &mut dyn FnMut(&Finished)) -> Result<()> {
+        let Some(command) = hook.command(&self.config.hooks) else { return Ok(()) };
         // Told to stop, it begins nothing new.
         if is_within_hook() || was_told_to_stop() {
-            return Ok(None);
+            return Ok(());
         }
-        let Some(mut files) = self.list_changed_files()? else { return Ok(None) };
+        let Some(mut files) = self.list_changed_files()? else { return Ok(()) };
         drop(self.lock.take());
         let fail = |what: String, finished: Option<&Finished>| {
             let said = finished.map(|finished| String::from_utf8_lossy(&finished.stderr.bytes).trim().to_owned());
@@ -86,8 +86,9 @@ impl Replica {
             timeout,
         };
         let finished = self.world.launcher.run(&launch, &mut files as &mut (dyn Read + Send));
+        said(&finished);
         match &finished.ended {
-            Ended::Status(0) => Ok(Some(finished)),
+            Ended::Status(0) => Ok(()),
             Ended::TimedOut => {
                 let what = format!("it took longer than {} and was ended", self.config.hooks.timeout);
                 Err(fail(what, Some(&finished)))

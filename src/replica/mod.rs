@@ -126,7 +126,7 @@ pub struct Replica {
     /// The ids of revoked replicas of which this command has told the person, each with one who has said so.
     told_of: std::cell::RefCell<HashSet<(ReplicaId, ReplicaId)>>,
     lock: std::cell::RefCell<Option<File>>,
-    hindrance: std::cell::RefCell<Option<Error>>,
+    hindrance: std::cell::RefCell<Option<(Error, u64)>>,
     problems: std::cell::RefCell<Problems>,
     tally: std::cell::RefCell<tally::Tally>,
     /// Whether contents were missing when a bundle of this command was applied.

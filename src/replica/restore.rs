@@ -1,9 +1,10 @@
 //! `restore`: mail that vanished here is forgotten to have vanished, and got back: from this machine, or from peers,
 //! which are asked for it by the next bundles.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Replica;
+use super::authors::ChangesOf;
 use super::happenings::DIGITS;
 use super::safety::DryRun;
 use super::scan::{Purpose, ScanOptions, ScanReport, Selection};
@@ -11,14 +12,19 @@ use super::transaction::Transaction;
 use crate::disk::Hashed;
 use crate::error::{Error, Result};
 use crate::model::{Digest, FolderName, Origin};
-use crate::state::{Action, Occasion, TrashKey};
+use crate::state::{Action, EntryRow, Occasion, TrashKey};
 use crate::text::{plural, printable, quoted};
+
+/// So many messages are looked at in one go.
+const BATCH: u32 = 256;
 
 /// What a person wants back.
 #[derive(Clone, Debug, Default)]
 pub struct RestoreOptions {
     /// Folders, messages by how their digests begin, and numbers in the trash; everything that vanished if empty.
     pub names: Vec<String>,
+    /// What scans here have recorded as removed since then comes back, too: milliseconds since 1970 UTC.
+    pub since: Option<u64>,
     /// Whether to do it, or to tell what would come back.
     pub dry_run: DryRun,
 }
@@ -79,7 +85,8 @@ impl Named<'_> {
 impl Replica {
     /// Gets back mail that vanished here, as if it had never been gone: its contents are looked for on this machine, in
     /// the trash for example, and else wanted from peers. A message that is named by its digest comes back, too, if a
-    /// scan has recorded its removal, as a change made here, though it may be in other folders. Everything else that changed is recorded as by a scan, but
+    /// scan has recorded its removal, as a change made here, though it may be in other folders; and so does with `since` what
+    /// scans here have recorded as removed since then, in the folders that are named or anywhere. Everything else that changed is recorded as by a scan, but
     /// for what vanished besides. `each` is told of each message.
     ///
     /// # Errors
@@ -116,6 +123,9 @@ impl Replica {
             if let Meant::Message(digest) = &one.meant {
                 self.revive(&tx, digest)?;
             }
+        }
+        if let Some(since) = options.since {
+            self.revive_removed(&tx, since, &selection)?;
         }
         self.recover_missing(&tx, options.dry_run, &mut |row, here| {
             let folder = &row.entry.location.1;
@@ -167,9 +177,10 @@ impl Replica {
     /// How to get back what was removed before the last scan: in this folder, or anywhere.
     pub fn removed_before(folder: Option<&FolderName>) -> String {
         let of = folder.map_or_else(String::new, |folder| format!(" --folder {}", quoted(folder.as_str())));
+        let what = folder.map_or_else(|| String::from("--all"), |folder| quoted(folder.as_str()));
         format!(
-            "`mailsync log --removed{of}` shows what was recorded as removed, which `mailsync restore` gets back by its digest; what \
-             bundles have removed is in the trash, here or on other machines: `mailsync trash list{of}`"
+            "`mailsync log --removed{of}` shows what was recorded as removed, which `mailsync restore` gets back by its digest, or \
+             `mailsync restore {what} --since TIME` as a whole; what bundles have removed is in the trash, here or on other machines: `mailsync trash list{of}`"
         )
     }
 
@@ -191,10 +202,50 @@ impl Replica {
             let other = printable(other.entry.location.1.as_str());
             self.note(format!("{digest} is in {other} as well, and comes back into {}", printable(folder.as_str())));
         }
+        self.deliver_again(tx, &row)
+    }
+
+    /// Delivers anew what scans here have recorded as removed since this time (milliseconds since 1970 UTC), in these folders. What a folder has
+    /// already isn't delivered there a second time; that it is in another folder is noted.
+    fn revive_removed(&self, tx: &Transaction<'_>, since: u64, selection: &Selection) -> Result<()> {
+        let own = self.author(&self.public_key().id().to_string())?;
+        let own: ChangesOf = self.changes_of(&own, since)?;
+        let incarnations: Vec<_> = own.incarnations.iter().copied().collect();
+        let (mut after, mut elsewhere) = (None, 0_u64);
+        loop {
+            let batch = self.state.removed_by(&incarnations, own.since, after, BATCH)?;
+            let Some(last) = batch.last() else { break };
+            after = Some(*last);
+            for digest in batch {
+                let rows = self.state.entries_of(&digest)?;
+                let (alive, dead): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.entry.alive());
+                let mut newest = BTreeMap::new();
+                for row in dead.into_iter().filter(|row| selection.has(&row.entry.location.1, &digest)) {
+                    let Some(stamp) = row.entry.removal.and_then(|removal| removal.author()) else { continue };
+                    let folder = row.entry.location.1.clone();
+                    let is_newer = newest.get(&folder).is_none_or(|(other, _)| stamp > *other);
+                    if own.has(stamp) && is_newer && alive.iter().all(|other| other.entry.location.1 != folder) {
+                        newest.insert(folder, (stamp, row));
+                    }
+                }
+                elsewhere += u64::from(!newest.is_empty() && !alive.is_empty());
+                newest.values().try_for_each(|(_, row)| self.deliver_again(tx, row))?;
+            }
+        }
+        if elsewhere > 0 {
+            let messages = plural(elsewhere, "message");
+            self.note(format!("{messages} of those that come back are in other folders as well"));
+        }
+        Ok(())
+    }
+
+    /// Delivers a message anew where it was removed, with the flags that it had then. Its contents are missing.
+    fn deliver_again(&self, tx: &Transaction<'_>, row: &EntryRow) -> Result<()> {
+        let digest = row.id.digest;
         let stamp = tx.issue(self.now())?;
         let name = row.entry.location.1.clone();
         let flags = row.entry.flags_on().cloned().collect();
-        let hashed = Hashed { digest: *digest, size: row.entry.size, mtime: row.entry.mtime, marked: false };
+        let hashed = Hashed { digest, size: row.entry.size, mtime: row.entry.mtime, marked: false };
         let folder = tx.folder(&name)?;
         let delivery = self.delivery(stamp, Origin::Delivery, name, &flags, &hashed)?;
         Self::deliver_without_contents(tx, delivery)?;

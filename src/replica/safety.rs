@@ -171,19 +171,21 @@ pub(super) enum By {
     MovedRoot,
     /// What other replicas say.
     Import,
+    /// The same, in the answer of a peer that was called: there is no file of it.
+    Call,
 }
 
 impl By {
     fn doing(self) -> &'static str {
         match self {
-            Self::Import => "importing",
+            Self::Import | Self::Call => "importing",
             _ => "scanning",
         }
     }
 
     fn leave(self) -> &'static str {
         match self {
-            Self::Import | Self::MovedRoot => "would be removed or moved elsewhere",
+            Self::Import | Self::Call | Self::MovedRoot => "would be removed or moved elsewhere",
             _ => "would be removed",
         }
     }
@@ -191,7 +193,7 @@ impl By {
     /// The command by which a person says that what vanished here is to be gone.
     pub fn confirmation(self) -> &'static str {
         match self {
-            Self::Scan | Self::Import => "mailsync scan --allow-mass-delete",
+            Self::Scan | Self::Import | Self::Call => "mailsync scan --allow-mass-delete",
             Self::DeepScan => "mailsync scan --deep --allow-mass-delete",
             Self::Repair => "mailsync doctor --repair --allow-mass-delete",
             Self::MovedRoot => "mailsync doctor --moved-root --allow-mass-delete",
@@ -206,13 +208,21 @@ impl By {
             Self::Repair => "mailsync doctor --repair --dry-run -v",
             Self::MovedRoot => "mailsync doctor --moved-root --dry-run -v",
             Self::Import => "mailsync import --dry-run -v",
+            Self::Call => "mailsync import --dry-run -v FILE",
         }
     }
 
     /// What to do about a loss: of this folder, or of several.
     fn advice(self, folder: Option<&str>) -> String {
         match self {
-            Self::Import => allow(ALLOW_DELETE),
+            Self::Import | Self::Call => {
+                let what = folder.map_or_else(|| String::from("--all"), quoted);
+                format!(
+                    "if it is not meant, run `{RESTORE} {what} --since TIME` where it was removed, with a time before that: its next \
+                     bundles take it back; {}",
+                    allow(ALLOW_DELETE)
+                )
+            }
             Self::MovedRoot => format!(
                 "see that config.toml names the right directory and layout; if that mail is really to be gone, run `{}`",
                 self.confirmation()
@@ -242,6 +252,13 @@ pub(super) fn refusal(dry_run: DryRun, by: By, option: &str, (what, since): (&st
         DryRun::No => {
             let shows = match (by, option) {
                 (By::Import, ALLOW_ADD) => ", with the same bundle, shows what it would bring",
+                (By::Call, ALLOW_ADD) => {
+                    ", with what `mailsync export --to NAME -o FILE` writes on that peer for this machine, shows what it \
+                                         would bring"
+                }
+                (By::Call, _) => {
+                    ", with what `mailsync export --to NAME -o FILE` writes on that peer for this machine, shows which"
+                }
                 (By::Import, _) => ", with the same bundle, shows which",
                 _ => " shows which",
             };
@@ -302,6 +319,7 @@ pub(super) struct Gain {
 pub(super) fn guard_additions(
     (allowed, dry_run): (MassAdd, DryRun),
     limits: &Limits,
+    by: By,
     gain: &Gain,
     held: &Amount,
 ) -> Result<()> {
@@ -313,7 +331,7 @@ pub(super) fn guard_additions(
     let (since, end) = of_earlier(gain.earlier.as_ref(), &in_words(own), &before);
     let advice = format!("{}{end}", allow(ALLOW_ADD));
     let what = format!("importing: {what}");
-    Err(refusal(dry_run, By::Import, ALLOW_ADD, (&what, &since), &advice))
+    Err(refusal(dry_run, by, ALLOW_ADD, (&what, &since), &advice))
 }
 
 /// Something of which too much would be added.
@@ -484,7 +502,7 @@ mod tests {
 
     #[track_caller]
     fn check(losses: &Losses, refused: bool, words: &str) {
-        for by in [By::Scan, By::Import] {
+        for by in [By::Scan, By::Import, By::Call] {
             let limits = Limits::default();
             for dry_run in [DryRun::No, DryRun::Yes] {
                 let guarded = guard_losses((MassDelete::Refuse, dry_run), &limits, by, losses);
@@ -554,14 +572,14 @@ mod tests {
         ];
         for (added, held, refused) in table {
             let gain = Gain { all: added, own: added, earlier: None };
-            let guarded = guard_additions((MassAdd::Refuse, DryRun::No), &limits, &gain, &held);
+            let guarded = guard_additions((MassAdd::Refuse, DryRun::No), &limits, By::Import, &gain, &held);
             assert_eq!(guarded.is_err(), refused.is_some(), "{added:?} to {held:?}");
             if let (Err(error), Some(words)) = (guarded, refused) {
                 assert!(error.to_string().contains(words), "{error}");
                 assert!(error.to_string().contains("--allow-mass-add"), "{error}");
             }
             assert!(
-                guard_additions((MassAdd::Allow, DryRun::No), &limits, &gain, &held).is_ok(),
+                guard_additions((MassAdd::Allow, DryRun::No), &limits, By::Import, &gain, &held).is_ok(),
                 "{added:?} to {held:?}"
             );
         }
@@ -576,9 +594,10 @@ mod tests {
         let removing = guard_losses(refuse, &Limits::default(), By::Import, &losses).unwrap_err();
         let amount = |bytes| Amount { bytes, ..Amount::default() };
         let gain = Gain { all: amount(3 << 30), own: amount(1 << 30), earlier: earlier() };
-        let adding = guard_additions((MassAdd::Refuse, DryRun::No), &Limits::default(), &gain, &Amount::default())
-            .unwrap_err()
-            .to_string();
+        let adding =
+            guard_additions((MassAdd::Refuse, DryRun::No), &Limits::default(), By::Import, &gain, &Amount::default())
+                .unwrap_err()
+                .to_string();
         for (error, words) in [
             (removing.to_string(), [": 40 by this command and 110 before it", "--allow-mass-delete"]),
             (adding, [": 1.0 GiB by this command and 2.0 GiB before it", "--allow-mass-add"]),

@@ -93,13 +93,15 @@ struct Here {
     asks: u64,
 }
 
-/// A bundle that came and was not taken, as one is missing before it.
+/// A bundle that came and was not taken, as one is missing before it, or a guard has refused it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WaitingBundle {
     /// Its number.
     pub number: u64,
     /// The number of the bundle that it follows, if it names one.
     pub follows: Option<u64>,
+    /// Whether a guard has refused it.
+    pub refused: bool,
 }
 
 /// The status of a replica that was invited and has not answered.
@@ -193,7 +195,9 @@ impl Replica {
     fn status_of(&self, peer: Peer, unseen: Unseen, here: &Here) -> Result<PeerStatus> {
         let told = peer.standing.shown.as_ref().is_none_or(|shown| here.knowledge.includes(shown));
         let newest = peer.standing.newest.filter(|&(_, number)| !told && peer.taken != Some(number));
-        let waits = newest.map(|(_, number)| WaitingBundle { number, follows: peer.follows });
+        let waits = newest.map(|(_, number)| WaitingBundle { number, follows: peer.follows, refused: false });
+        let refused = peer.refused.map(|number| WaitingBundle { number, follows: None, refused: true });
+        let waits = refused.or(waits);
         // A call brings its answer, and whoever is called learns by the next one what has come.
         let calls = self.config.peer.get(&peer.name).is_some_and(|config| config.call.is_some());
         let carrier = if calls { Carrier::Call } else { Carrier::Spool };

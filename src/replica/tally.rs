@@ -9,7 +9,7 @@ use super::safety::{
 use crate::bundle::ReplicaId;
 use crate::config::Limits;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::Amount;
+use crate::model::{Amount, Knowledge};
 use crate::state::{Alarm, Departed, EntryKey, EntryRow, FolderKey, Guarded, Since, State, Transaction};
 
 /// What was there before the first bundle of the command, and what its bundles have added since. After an import that
@@ -29,8 +29,10 @@ pub(super) struct Tally {
     addition_alarm: Option<Standing>,
     /// What a guard has refused last, for what the command does by itself.
     refused: Cell<Option<Guarded>>,
-    /// Whose bundle was counted last.
-    by: Option<ReplicaId>,
+    /// Whose bundle was counted last, and what it knows.
+    by: Option<(ReplicaId, Knowledge)>,
+    /// How that came.
+    way: By,
     /// When the command began: milliseconds since 1970 UTC.
     began: u64,
     /// What the bundle that was counted last does, if that is much and was allowed.
@@ -91,24 +93,25 @@ impl Before {
 
 impl Standing {
     fn new(alarm: Alarm, name: impl Fn(&ReplicaId) -> Result<String>) -> Result<Self> {
-        let Alarm { raised, by, last, folders, added } = alarm;
+        let Alarm { raised, by, last, folders, added, .. } = alarm;
         let before = Before { since: Since::Refusal, last, folders, held: RefCell::default() };
         Ok(Self { before, added, earlier: Earlier { by: name(&by)?, raised } })
     }
 }
 
 impl Tally {
-    /// Begins to count a bundle of this replica, together with the earlier ones of the command. What a person has allowed
+    /// Begins to count a bundle of this replica, which knows so much, together with the earlier ones of the command. What a person has allowed
     /// ends the alarm about it. `name` is what a replica is called.
     pub fn begin(
         &mut self,
         tx: &Transaction<'_>,
-        by: ReplicaId,
-        allowed: (MassDelete, MassAdd),
+        (by, tip): (ReplicaId, &Knowledge),
+        (allowed, way): ((MassDelete, MassAdd), By),
         now: u64,
         name: impl Fn(&ReplicaId) -> Result<String>,
     ) -> Result<()> {
-        self.by = Some(by);
+        self.by = Some((by, tip.clone()));
+        self.way = way;
         self.told.take();
         self.allowed.take();
         // If an earlier bundle was refused, all of this was undone with it.
@@ -179,11 +182,11 @@ impl Tally {
     /// It is so much that it is to be allowed first, and this is no dry run.
     pub fn guard_departures(&self, state: &State, allowed: (MassDelete, DryRun), limits: &Limits) -> Result<()> {
         let Some(own) = &self.removing else { return Ok(()) };
-        let guard = |losses: &Losses| guard_losses(allowed, limits, By::Import, losses);
+        let guard = |losses: &Losses| guard_losses(allowed, limits, self.way, losses);
         let losses = lost(state, limits, own, own)?;
         let by_itself = guard(&losses);
         if allowed == (MassDelete::Allow, DryRun::No) {
-            let is_much = guard_losses((MassDelete::Refuse, DryRun::No), limits, By::Import, &losses).is_err();
+            let is_much = guard_losses((MassDelete::Refuse, DryRun::No), limits, self.way, &losses).is_err();
             let left: u64 = losses.by_folder.iter().map(|(_, loss)| loss.gone).sum();
             let (removed, moved) = (losses.all.gone > 0, left > losses.all.gone);
             self.allowed.set((is_much && (removed || moved)).then_some(Done { removed, moved }));
@@ -214,10 +217,10 @@ impl Tally {
         let own = self.added + bundle;
         let guard = |gain: &Gain, before: &Before| -> Result<Result<()>> {
             // Most bundles are small: then nothing is counted.
-            if guard_additions(allowed, limits, gain, &Amount::default()).is_ok() {
+            if guard_additions(allowed, limits, self.way, gain, &Amount::default()).is_ok() {
                 return Ok(Ok(()));
             }
-            Ok(guard_additions(allowed, limits, gain, &before.held(state)?))
+            Ok(guard_additions(allowed, limits, self.way, gain, &before.held(state)?))
         };
         let by_itself = guard(&Gain { all: own, own, earlier: None }, before)?;
         if by_itself.is_err() {
@@ -230,15 +233,26 @@ impl Tally {
         self.heed(by_itself, allowed.1)
     }
 
-    /// Records what a bundle takes away and adds, where an alarm stands: it goes with the bundle's transaction.
+    /// Records what a bundle takes away and adds, where an alarm stands: it goes with the bundle's transaction. Once all is
+    /// known that was refused, and nothing has come of it since, whoever has done it has taken it back: then the alarm ends.
     pub fn record(&self, tx: &Transaction<'_>, bundle: Amount) -> Result<()> {
-        if self.removal_alarm.is_some() {
-            tx.keep_departed(Since::Refusal)?;
+        if let Some(standing) = &self.removal_alarm {
+            let has_left = tx.departed(standing.before.since)?.iter().any(|departed| departed.entries > 0);
+            if !has_left && is_known(tx, Guarded::Removed)? {
+                tx.end_alarm(Guarded::Removed)?;
+            } else {
+                tx.keep_departed(Since::Refusal)?;
+            }
         }
         if self.addition_alarm.is_some()
             && let Some(alarm) = tx.alarm(Guarded::Added)?
         {
-            tx.set_alarm(Guarded::Added, &Alarm { added: alarm.added + bundle, ..alarm })?;
+            let added = alarm.added + bundle;
+            if added.messages == 0 && added.folders == 0 && is_known(tx, Guarded::Added)? {
+                tx.end_alarm(Guarded::Added)?;
+            } else {
+                tx.set_alarm(Guarded::Added, &Alarm { added, ..alarm })?;
+            }
         }
         Ok(())
     }
@@ -256,13 +270,15 @@ impl Tally {
     /// Raises the alarm, or raises it again, for the bundle that was counted last: what a guard has refused stays refused
     /// for the commands that come. All of what that bundle has changed is undone already.
     pub fn raise(&self, tx: &Transaction<'_>, now: u64) -> Result<()> {
-        let (Some(guarded), Some(by)) = (self.refused.take(), self.by) else { return Ok(()) };
+        let (Some(guarded), Some((by, tip))) = (self.refused.take(), self.by.clone()) else { return Ok(()) };
         if let Some(alarm) = standing(tx, guarded, now)? {
-            return tx.set_alarm(guarded, &Alarm { raised: now, by, ..alarm });
+            let told = alarm.told.as_ref().and_then(|told| wider(told, &tip));
+            return tx.set_alarm(guarded, &Alarm { raised: now, by, told, ..alarm });
         }
         let before = if guarded == Guarded::Removed { &self.removing } else { &self.adding };
         let Some(Before { last, folders, .. }) = before else { return Ok(()) };
-        let alarm = Alarm { raised: now, by, last: *last, folders: folders.clone(), added: self.added };
+        let alarm =
+            Alarm { raised: now, by, last: *last, folders: folders.clone(), added: self.added, told: Some(tip) };
         tx.set_alarm(guarded, &alarm)?;
         if guarded == Guarded::Removed {
             tx.begin_departed()?;
@@ -301,6 +317,18 @@ impl Tally {
         }
         Ok(())
     }
+}
+
+/// The knowledge of two that includes the other one. Two that don't include each other aren't joined: whoever is refused again
+/// and again would have more and more kept here.
+fn wider(one: &Knowledge, other: &Knowledge) -> Option<Knowledge> {
+    [(one, other), (other, one)].into_iter().find(|(wide, narrow)| wide.includes(narrow)).map(|(wide, _)| wide.clone())
+}
+
+/// Whether all is known here that the bundles knew for which this alarm stands.
+fn is_known(tx: &Transaction<'_>, guarded: Guarded) -> Result<bool> {
+    let told = tx.alarm(guarded)?.and_then(|alarm| alarm.told);
+    told.map_or(Ok(false), |told| Ok(tx.knowledge()?.includes(&told)))
 }
 
 /// The alarm that still counts. One that doesn't is ended; one of a time to come is dated as if it were of this moment,

@@ -4,10 +4,11 @@
 use rusqlite::OptionalExtension;
 
 use super::codec::{damaged, list};
+use super::peers::json;
 use super::{EntryKey, FolderKey, Since, State, Transaction};
 use crate::bundle::ReplicaId;
 use crate::error::Result;
-use crate::model::Amount;
+use crate::model::{Amount, Knowledge};
 
 /// What a guard stands over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,23 +37,28 @@ pub struct Alarm {
     pub folders: Vec<FolderKey>,
     /// How much was added since.
     pub added: Amount,
+    /// What the bundles that were refused knew: once that is known here, nothing of what was refused is left. `None` if no
+    /// single one of them knew all of it.
+    pub told: Option<Knowledge>,
 }
 
 impl State {
     /// The alarm of this kind, whether it still counts or not.
     pub fn alarm(&self, guarded: Guarded) -> Result<Option<Alarm>> {
         let mut query =
-            self.conn.prepare_cached("SELECT raised, peer, last, folders, added FROM alarm WHERE kind = ?")?;
+            self.conn.prepare_cached("SELECT raised, peer, last, folders, added, told FROM alarm WHERE kind = ?")?;
         let row = query.query_row([guarded as i64], |row| {
             let (raised, last): (i64, i64) = (row.get(0)?, row.get(2)?);
             let text = |column| row.get::<_, String>(column);
-            Ok((raised.cast_unsigned(), text(1)?, EntryKey(last), text(3)?, text(4)?))
+            Ok((raised.cast_unsigned(), text(1)?, EntryKey(last), text(3)?, text(4)?, row.get::<_, Option<String>>(5)?))
         });
-        let Some((raised, by, last, folders, added)) = row.optional()? else { return Ok(None) };
+        let Some((raised, by, last, folders, added, told)) = row.optional()? else { return Ok(None) };
         let by = by.parse().map_err(|_| damaged("an alarm's replica"))?;
         let folders: Vec<i64> = serde_json::from_str(&folders).map_err(|_| damaged("an alarm's folders"))?;
         let added = serde_json::from_str(&added).map_err(|_| damaged("an alarm's additions"))?;
-        Ok(Some(Alarm { raised, by, last, folders: folders.into_iter().map(FolderKey).collect(), added }))
+        let told =
+            told.map(|told| serde_json::from_str(&told)).transpose().map_err(|_| damaged("an alarm's knowledge"))?;
+        Ok(Some(Alarm { raised, by, last, folders: folders.into_iter().map(FolderKey).collect(), added, told }))
     }
 }
 
@@ -61,7 +67,7 @@ impl Transaction<'_> {
     pub fn set_alarm(&self, guarded: Guarded, alarm: &Alarm) -> Result<()> {
         self.conn
             .prepare_cached(
-                "INSERT OR REPLACE INTO alarm (kind, raised, peer, last, folders, added) VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO alarm (kind, raised, peer, last, folders, added, told) VALUES (?, ?, ?, ?, ?, ?, ?)",
             )?
             .execute((
                 guarded as i64,
@@ -70,6 +76,7 @@ impl Transaction<'_> {
                 alarm.last.0,
                 list(alarm.folders.iter().map(|folder| folder.0)),
                 serde_json::to_string(&alarm.added).expect("numbers have a JSON form"),
+                alarm.told.as_ref().map(json),
             ))?;
         Ok(())
     }
@@ -110,7 +117,7 @@ mod tests {
     use super::*;
     use crate::bundle::PrivateKey;
     use crate::disk::RealDisk;
-    use crate::model::Incarnation;
+    use crate::model::{Clock, Incarnation};
     use crate::state::Departed;
     use crate::state::testing::fresh;
 
@@ -122,7 +129,8 @@ mod tests {
         let by = PrivateKey::generate("desktop").unwrap().public_key().id();
         let added =
             Amount { messages: 1, bytes: 2, folders: 3, tombstones: 4, incarnations: 5, flags: 6, keyword_bytes: 7 };
-        let alarm = Alarm { raised: 5, by, last: EntryKey(9), folders: vec![FolderKey(1), FolderKey(4)], added };
+        let told = Some([(Incarnation(7), Clock::from_bits(8).unwrap())].into_iter().collect());
+        let alarm = Alarm { raised: 5, by, last: EntryKey(9), folders: vec![FolderKey(1), FolderKey(4)], added, told };
         let state = State::open(&path).unwrap();
         let tx = state.begin().unwrap();
         tx.begin_departed().unwrap();

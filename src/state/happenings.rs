@@ -209,6 +209,28 @@ impl State {
         )
     }
 
+    /// The next messages, in the order of their digests, of which an entry is removed, and was changed last by one of these
+    /// incarnations at this clock or later.
+    pub fn removed_by(
+        &self,
+        by: &[Incarnation],
+        since: Clock,
+        after: Option<Digest>,
+        limit: u32,
+    ) -> Result<Vec<Digest>> {
+        self.digests(
+            "SELECT DISTINCT e.digest FROM change c JOIN entry e ON e.key = c.entry
+             WHERE e.digest > ? AND NOT e.alive AND c.clock >= ?
+             AND c.incarnation IN (SELECT value FROM json_each(?)) ORDER BY e.digest LIMIT ?",
+            (
+                after.map_or(Vec::new(), |digest| digest.0.to_vec()),
+                since.bits().cast_signed(),
+                incarnations_list(by),
+                limit,
+            ),
+        )
+    }
+
     /// What became of messages, as far as the filter lets it through: the newest `limit` events, the oldest of them
     /// first.
     pub fn message_events(&self, filter: &EventFilter, limit: u64) -> Result<Vec<MessageEvent>> {

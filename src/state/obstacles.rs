@@ -57,6 +57,15 @@ impl State {
         Ok(())
     }
 
+    /// How many stand on the list that aren't recorded as not done.
+    pub fn count_newly_hindered(&self) -> Result<u64> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT COUNT(*) FROM temp.hindered h
+             WHERE NOT EXISTS (SELECT 1 FROM obstacle o WHERE o.kind = h.kind AND o.key = h.key)",
+        )?;
+        Ok(query.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
+    }
+
     /// Whether anything is recorded as not done, or stands on the list.
     pub fn is_hindered(&self) -> Result<bool> {
         let mut query =

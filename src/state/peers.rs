@@ -43,6 +43,8 @@ pub struct Peer {
     pub acknowledged: Option<(u64, u64)>,
     /// The number of the newest bundle from it that was taken in, or told nothing new.
     pub taken: Option<u64>,
+    /// The number of the bundle from it that a guard has refused last, if none was taken in since.
+    pub refused: Option<u64>,
     /// The number of the bundle that its newest bundle follows, whether that was taken in or not.
     pub follows: Option<u64>,
     /// Whether its state digest differed from the one here at equal knowledge. If so, the next bundle for it is a full
@@ -64,7 +66,7 @@ pub struct Peer {
 
 const COLUMNS: &str = "key, id, name, public_key, added, last_heard, last_sent, newest_incarnation, newest_number, shown, sent, suspect, \
      sent_number, token, distant, skew, disowns, knows_key, acked_number, acked, sent_bytes, passes_over, taken_number, \
-     follows_number";
+     follows_number, refused_number";
 
 fn peer(row: &Row<'_>) -> Result<Peer> {
     let knowledge = |column| -> Result<Option<Knowledge>> {
@@ -90,6 +92,7 @@ fn peer(row: &Row<'_>) -> Result<Peer> {
         sent_bytes: unsigned(20)?,
         taken: unsigned(22)?,
         follows: unsigned(23)?,
+        refused: unsigned(24)?,
         token: row.get::<_, Option<_>>(13)?.map(Token::from_bytes),
         distant: row.get(14)?,
         skew: match row.get::<_, i64>(15)? {
@@ -226,10 +229,18 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Records the number of the newest bundle from a peer that was taken in.
+    /// Records the number of a bundle from a peer that a guard has refused.
+    pub fn set_refused(&self, key: PeerKey, number: u64) -> Result<()> {
+        self.conn
+            .prepare_cached("UPDATE peer SET refused_number = ? WHERE key = ?")?
+            .execute((number.cast_signed(), key.0))?;
+        Ok(())
+    }
+
+    /// Records the number of the newest bundle from a peer that was taken in: what was refused before doesn't wait any more.
     pub fn set_taken(&self, key: PeerKey, number: u64) -> Result<()> {
         self.conn
-            .prepare_cached("UPDATE peer SET taken_number = ? WHERE key = ?")?
+            .prepare_cached("UPDATE peer SET taken_number = ?, refused_number = NULL WHERE key = ?")?
             .execute((number.cast_signed(), key.0))?;
         Ok(())
     }

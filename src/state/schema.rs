@@ -37,7 +37,7 @@ pub const VERSION: i64 = 3;
 /// revoked, and `passed_entry` has the living messages among that which are not here.
 /// An `alarm` is what a guard has refused: over what imports take away (kind 0) or add (1). It has the `peer` whose bundle was
 /// refused by itself last, by the id that it had, and when that was; the `last` entry and the
-/// `folders` that there were before the first command that was refused, and what was `added` since. `alarm_departed` has
+/// `folders` that there were before the first command that was refused, and what was `added` since; and what all that were refused have `told`, as knowledge. `alarm_departed` has
 /// the entries that imports have taken from their folders since, as the list of one command has them.
 /// `folder_count`, `total` and `copies` are counts that follow from the entries, and are kept so that nobody has to go
 /// through all of them: what each folder holds, what all hold together, and what there is of each message that has several
@@ -120,7 +120,7 @@ CREATE TABLE peer (
     key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, public_key TEXT NOT NULL,
     first_id TEXT NOT NULL, added INTEGER NOT NULL, last_heard INTEGER, last_sent INTEGER,
     newest_incarnation INTEGER, newest_number INTEGER, shown TEXT, sent TEXT, sent_number INTEGER,
-    acked INTEGER, acked_number INTEGER, sent_bytes INTEGER, taken_number INTEGER, follows_number INTEGER, suspect INTEGER NOT NULL DEFAULT 0, token BLOB, distant INTEGER NOT NULL DEFAULT 0,
+    acked INTEGER, acked_number INTEGER, sent_bytes INTEGER, taken_number INTEGER, follows_number INTEGER, refused_number INTEGER, suspect INTEGER NOT NULL DEFAULT 0, token BLOB, distant INTEGER NOT NULL DEFAULT 0,
     skew INTEGER NOT NULL DEFAULT 0, disowns INTEGER NOT NULL DEFAULT 0, knows_key INTEGER NOT NULL DEFAULT 0, passes_over TEXT
 ) STRICT;
 CREATE TABLE heard (
@@ -142,7 +142,7 @@ CREATE TABLE passed_entry (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE alarm (
     kind INTEGER PRIMARY KEY, raised INTEGER NOT NULL, peer TEXT NOT NULL, last INTEGER NOT NULL, folders TEXT NOT NULL,
-    added TEXT NOT NULL
+    added TEXT NOT NULL, told TEXT
 ) STRICT;
 CREATE TABLE alarm_departed (entry INTEGER PRIMARY KEY, folder INTEGER, target INTEGER, size INTEGER NOT NULL) STRICT;
 CREATE TABLE wanted (peer INTEGER, digest BLOB, PRIMARY KEY (peer, digest)) STRICT, WITHOUT ROWID;

@@ -36,6 +36,7 @@ pub fn peer() -> Peer {
         acknowledged: None,
         taken: None,
         follows: None,
+        refused: None,
         suspect: false,
         token: None,
         distant: false,

@@ -236,6 +236,7 @@ pub const GUIDE: &[Step] = &[
         "rm -r Maildir/.Lists; mailsync scan --allow-mass-delete && mailsync export --to laptop -o /media/stick/",
     ),
     Fail("laptop$ mailsync import --dry-run -v", 6),
+    Type("desktop$ mailsync restore Lists --since 1h"),
     Type("laptop$ mailsync import --allow-mass-delete"),
     Do("desktop", "mailsync import $(ls -t /media/stick/laptop-desktop-*.zst.age | head -1)"),
     Do("desktop", "test $(ls Maildir/.Lists/cur Maildir/.Lists/new | grep -c .) -ge 812"),

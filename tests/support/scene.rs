@@ -391,7 +391,7 @@ impl Scene {
         let told = self.act(&replica).and_then(|told| replica.hindrance().map_or(Ok(told), Err));
         let notes = !replica.drain_notes().is_empty();
         // A command that failed may have changed files, too.
-        self.hook().map_or(Ok(None), |hook| replica.run_hook(hook))?;
+        self.hook().map_or(Ok(()), |hook| replica.run_hook(hook, &mut |_| ()))?;
         Ok(told? | !problems.is_empty() | notes)
     }
 

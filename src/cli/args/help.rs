@@ -222,6 +222,7 @@ const ENDINGS: &[Ending] = &[
         &[
             ("mailsync restore Lists/bees", "that folder was removed by mistake"),
             ("mailsync restore --all -n", "what would come back"),
+            ("mailsync restore Lists --since 2h", "its mail was removed, and that was recorded"),
         ],
         IN_TRASH,
     ),

@@ -52,6 +52,9 @@ pub struct Restore {
     /// Everything that has vanished
     #[arg(long, conflicts_with = "names")]
     pub all: bool,
+    /// What scans here have recorded as removed since this time comes back, too, such as 2h, yesterday or "2026-11-28 18:00"
+    #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
+    pub since: Option<Moment>,
     /// Tell what would come back, message by message, and change nothing
     #[arg(long, short = 'n')]
     pub dry_run: bool,

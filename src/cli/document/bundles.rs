@@ -231,12 +231,14 @@ pub struct Brought {
     pub left_out: u64,
     /// Statements about replicas that were news.
     pub replicas: u64,
+    /// Those of all these changes that could not be made on disk yet.
+    pub unmade: u64,
 }
 
 impl From<Changes> for Brought {
     fn from(changes: Changes) -> Self {
-        let Changes { new, moved, flagged, removed, folders, jobs, left_out, replicas } = changes;
-        Self { new, moved, flagged, removed, folders, jobs, left_out, replicas }
+        let Changes { new, moved, flagged, removed, folders, jobs, left_out, replicas, unmade } = changes;
+        Self { new, moved, flagged, removed, folders, jobs, left_out, replicas, unmade }
     }
 }
 

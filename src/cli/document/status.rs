@@ -322,6 +322,8 @@ pub struct WaitingBundle {
     pub number: u64,
     /// The number of the bundle that it follows; null if it names none, and starts from changes that are not known here.
     pub follows: Option<u64>,
+    /// Whether a guard has refused it.
+    pub refused: bool,
 }
 
 /// How a peer stands.
@@ -349,7 +351,11 @@ pub struct StatusOfPeer {
 impl StatusOfPeer {
     fn of(status: &PeerStatus, spool: Option<Lying>, out: &ShutOuts) -> Self {
         let revoked = revoked(out, &status.peer.id);
-        let waits = status.waits.map(|replica::WaitingBundle { number, follows }| WaitingBundle { number, follows });
+        let waits = status.waits.map(|replica::WaitingBundle { number, follows, refused }| WaitingBundle {
+            number,
+            follows,
+            refused,
+        });
         Self {
             peer: (&status.peer).into(),
             unseen: status.unseen.into(),

@@ -167,7 +167,7 @@ impl Hand<'_> {
         let fullness = match replica.errand(&outlet.peer, carrier, care)? {
             Errand::News(fullness) => Some(fullness),
             Errand::Nothing => None,
-            Errand::ShutOut => return Ok(()),
+            Errand::ShutOut | Errand::Unknown => return Ok(()),
             Errand::Unanswered => {
                 self.say_once(&format!(
                     "note: {peer} was invited and has not answered yet, so it is left out; have {peer} send the first bundle"

@@ -13,12 +13,12 @@ use super::outcome::{Changes, ImportOptions, ImportOutcome, Imported};
 use super::refusal::{Fault, first_of_invited};
 use super::standing::Taken;
 use crate::bundle::{BundleKind, JobsPart, Manifest, MessagesPart, PublicKey, Reader, RecordsPart};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Amount, Knowledge, Rule};
 use crate::replica::Replica;
 use crate::replica::jobs::JobNews;
 use crate::replica::replicas::ReplicaNews;
-use crate::replica::safety::{DryRun, MassAdd, check_room};
+use crate::replica::safety::{By, DryRun, MassAdd, check_room};
 use crate::replica::scan::{Purpose, ScanOptions, ScanReport};
 use crate::replica::tally::Tally;
 use crate::replica::transaction::Transaction;
@@ -286,7 +286,7 @@ impl Replica {
                     None => applied,
                 })
             }
-            Ok((applied, added)) => {
+            Ok((mut applied, added)) => {
                 self.tally.borrow().record(&tx, added)?;
                 tx.commit()?;
                 self.tally.borrow_mut().keep(added);
@@ -295,6 +295,7 @@ impl Replica {
                     self.note(done.way_back(began, &peer.name));
                 }
                 self.materialise()?;
+                applied.changes.unmade = self.newly_hindered();
                 self.tell_replica_news(&news.replicas)?;
                 self.tell_job_news(&news.jobs)?;
                 Ok(applied)
@@ -307,10 +308,23 @@ impl Replica {
                     let _ = self.sweep_leftovers();
                 }
                 if application.options.dry_run == DryRun::No {
+                    self.remember_refusal(&fault, application)?;
                     self.raise_alarm()?;
                 }
                 Err(fault)
             }
+        }
+    }
+
+    /// Remembers which bundle of a peer waits until a person says that it is meant.
+    fn remember_refusal(&self, fault: &Fault, application: &Application<'_>) -> Result<()> {
+        match (fault, application.from) {
+            (Fault::Here(error), FromWhom::Peer(peer)) if error.kind() == ErrorKind::Refused => {
+                let tx = self.begin()?;
+                tx.set_refused(peer.key, application.manifest.number)?;
+                tx.commit()
+            }
+            _ => Ok(()),
         }
     }
 
@@ -335,8 +349,9 @@ impl Replica {
     ) -> std::result::Result<(Applied, Amount), Fault> {
         let Application { options, manifest, knowledge: before, landing, .. } = application;
         if !landing.is_a_join() {
-            let allowed = (options.mass_delete, options.mass_add);
-            self.tally.borrow_mut().begin(tx, peer.id, allowed, self.now(), |id| self.name_of(id))?;
+            let way = if options.by_call { By::Call } else { By::Import };
+            let allowed = ((options.mass_delete, options.mass_add), way);
+            self.tally.borrow_mut().begin(tx, (peer.id, &manifest.tip), allowed, self.now(), |id| self.name_of(id))?;
         }
         let mut records = records;
         let lines = records.replicas()?;

@@ -24,6 +24,8 @@ pub struct ImportOptions {
     /// Whether to remove a bundle file for this replica alone once it is imported. After the import of a directory,
     /// this replica's own bundles there are removed, too, if nobody needs them any more.
     pub consume: bool,
+    /// Whether it is the answer of a peer that was called, of which there is no file: a refusal tells how to look at it then.
+    pub by_call: bool,
 }
 
 /// The outcome of a bundle's import.
@@ -210,6 +212,8 @@ pub struct Changes {
     pub left_out: u64,
     /// Statements about replicas that were news.
     pub replicas: u64,
+    /// Those of all these changes that could not be made on disk yet.
+    pub unmade: u64,
 }
 
 impl fmt::Display for Changes {
@@ -229,6 +233,9 @@ impl fmt::Display for Changes {
         }
         if self.replicas > 0 {
             write!(f, ", {} about replicas", plural(self.replicas, "statement"))?;
+        }
+        if self.unmade > 0 {
+            write!(f, ", of which {} could not be made on disk yet", self.unmade)?;
         }
         Ok(())
     }

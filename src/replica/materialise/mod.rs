@@ -74,7 +74,8 @@ impl Replica {
             self.recount_quota();
         }
         let failure = progress.failure();
-        self.hindrance.replace(progress.hindrance());
+        let newly = self.state.count_newly_hindered()?;
+        self.hindrance.replace(progress.hindrance().map(|error| (error, newly)));
         let may_hold = self.state.leftovers()? || self.state.is_hindered()?;
         self.record_done(progress)?;
         if may_hold {
@@ -85,7 +86,12 @@ impl Replica {
 
     /// What places on the disk have kept the latest command from doing, summed up. It is tried again by every command.
     pub fn hindrance(&self) -> Option<Error> {
-        self.hindrance.borrow().clone()
+        self.hindrance.borrow().as_ref().map(|(error, _)| error.clone())
+    }
+
+    /// How many changes of the latest command places on the disk have kept from being done, besides those that waited before.
+    pub(super) fn newly_hindered(&self) -> u64 {
+        self.hindrance.borrow().as_ref().map_or(0, |(_, newly)| *newly)
     }
 
     fn record_done(&self, progress: DiskWork) -> Result<()> {

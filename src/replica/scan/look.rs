@@ -1,9 +1,10 @@
 //! A look at the disk: how it differs from what the last scan has seen. Nothing is written, no message is read, and a folder
 //! is listed only if the times of its directories are others than then.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
+use super::pass::unlooked;
 use super::vanished::no_maildir_left;
 use crate::disk::{FileType, is_absent};
 use crate::error::{Error, Result};
@@ -13,6 +14,7 @@ use crate::model::FolderName;
 use crate::replica::Replica;
 use crate::replica::safety::{By, DryRun, Loss, Losses, MassDelete, guard_losses};
 use crate::state::{Directory, FolderRow};
+use crate::text::plural;
 
 /// How the disk differs from what the last scan has seen.
 #[derive(Clone, Debug, Default)]
@@ -60,14 +62,30 @@ impl Replica {
             look.problems.push(error);
             return Ok(look);
         }
+        // What can't be searched hides all that lies in it, which is told once.
+        let root = self.mail_root();
+        let searched =
+            self.world.disk.list(root, &mut |_, _| ()).and_then(|()| self.world.disk.metadata(&root.join(".")));
+        if let Err(error) = searched {
+            look.problems.push(unlooked("looking at", root, &error));
+            return Ok(look);
+        }
+        let mut unread = BTreeSet::new();
         for row in self.state.all_folders().iter().filter(|row| row.on_disk) {
+            if is_hidden(&unread, &self.dir(&row.name)) {
+                continue;
+            }
             match self.look_at_folder(row)? {
                 Ok(folder) => look.folders.extend(folder),
-                Err(problem) => look.problems.push(problem),
+                Err(problem) => {
+                    look.problems.push(problem);
+                    unread.insert(self.dir(&row.name));
+                }
             }
         }
-        self.look_for_directories(&mut look)?;
+        self.look_for_directories(&mut look, &mut unread)?;
         look.refusal = self.refusal_of(&look)?;
+        look.problems.extend(self.mail_in_root());
         Ok(look)
     }
 
@@ -102,10 +120,31 @@ impl Replica {
         Ok(guard_losses((MassDelete::Refuse, DryRun::No), &self.config.guard, By::Scan, &losses).err())
     }
 
+    /// That there is mail in the mail root itself, if that is no folder by the configuration: nobody else gets it.
+    pub(super) fn mail_in_root(&self) -> Option<Error> {
+        let (root, layout) = (self.mail_root(), self.config.layout());
+        if layout.root_is_inbox() {
+            return None;
+        }
+        match Listing::read(&*self.world.disk, root, None) {
+            Ok(listing) => {
+                let count = listing.iter().count() as u64;
+                let what = format!(
+                    "looking at {}: {} lie in the mail root itself, which is no folder by config.toml, and are not exchanged",
+                    root.display(),
+                    plural(count, "message")
+                );
+                let advice = "set inbox_at_root there, or move that mail into a folder; then scan again";
+                (count > 0).then(|| Error::failed(what).advise(advice))
+            }
+            Err(error) => Some(unlooked("looking at", root, &error)),
+        }
+    }
+
     /// Looks at one folder. `None` if it is as it was.
     fn look_at_folder(&self, row: &FolderRow) -> Result<std::result::Result<Option<FolderLook>, Error>> {
         let (disk, dir) = (&*self.world.disk, self.dir(&row.name));
-        let problem = |error: &std::io::Error| Error::io("looking at", &dir, error);
+        let problem = |error: &std::io::Error| unlooked("looking at", &dir, error);
         let times = match stat_folder(disk, &dir) {
             Ok(times) => times,
             Err(error) => return Ok(Err(problem(&error))),
@@ -154,7 +193,7 @@ impl Replica {
     }
 
     /// Counts directories in which no scan has looked, where directories were added since.
-    fn look_for_directories(&self, look: &mut DiskLook) -> Result<()> {
+    fn look_for_directories(&self, look: &mut DiskLook, unread: &mut BTreeSet<PathBuf>) -> Result<()> {
         let (mut known, expected, disk) = (self.state.directories()?, self.expected_dirs(), &*self.world.disk);
         // What an import has made is known as well, though no scan has searched it.
         let unsearched = Directory { times: None, mount: None, is_folder: true, is_link: false };
@@ -165,13 +204,17 @@ impl Replica {
         }
         for (dir, seen) in &known {
             let path = self.mail_root().join(dir);
+            if is_hidden(unread, &path) {
+                continue;
+            }
             let times = match disk.metadata(&path) {
                 Ok(meta) if meta.is_dir => Times::of(&meta),
                 // The folders in it were looked at.
                 Ok(_) => continue,
                 Err(error) if is_absent(&error) => continue,
                 Err(error) => {
-                    look.problems.push(Error::io("looking at", &path, &error));
+                    look.problems.push(unlooked("looking at", &path, &error));
+                    unread.insert(path);
                     continue;
                 }
             };
@@ -189,11 +232,16 @@ impl Replica {
                 }
             });
             if let Err(error) = listed {
-                look.problems.push(Error::io("looking at", &path, &error));
+                look.problems.push(unlooked("looking at", &path, &error));
             }
             let counted = names.iter().filter(|name| self.may_hold_folders(&expected, dir, &path, name)).count();
             look.directories += counted as u64;
         }
         Ok(())
     }
+}
+
+/// Whether something lies in a directory that could not be looked at, or is one.
+fn is_hidden(unread: &BTreeSet<PathBuf>, path: &Path) -> bool {
+    path.ancestors().any(|above| unread.contains(above))
 }

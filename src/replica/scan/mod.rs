@@ -122,12 +122,13 @@ impl Scan<'_> {
             self.check_join(&discovery)?;
         }
         for dir in &discovery.nameless {
-            let advice = if dir.as_os_str().is_empty() {
-                "is a Maildir itself, which config.toml denies: set inbox_at_root there, or move that mail"
+            let path = replica.mail_root().join(dir);
+            if dir.as_os_str().is_empty() {
+                self.report.problems.extend(replica.mail_in_root());
             } else {
-                "can't be the name of a folder, and the mail in it stays here: rename it, then scan again"
-            };
-            replica.note(format!("{} {advice}", replica.mail_root().join(dir).display()));
+                let advice = "can't be the name of a folder, and the mail in it stays here: rename it, then scan again";
+                replica.note(format!("{} {advice}", path.display()));
+            }
         }
         for (dir, name) in &discovery.doubles {
             replica.note(format!(

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::copies::Copies;
@@ -124,13 +124,18 @@ impl Scan<'_> {
     /// Notes that something could not be looked at. The scan goes on, and takes nothing for removed.
     pub(super) fn problem(&mut self, doing: &str, path: impl Into<PathBuf>, error: &io::Error) {
         self.blind = true;
-        let advice = match error.kind() {
-            io::ErrorKind::PermissionDenied => "give yourself permission to read it, then scan again",
-            io::ErrorKind::InvalidData => {
-                "mount or mend what belongs there, or remove it if that is to be gone; then scan again"
-            }
-            _ => "scan again; if it stays, check the disk",
-        };
-        self.report.problems.push(Error::io(doing, &path.into(), error).advise(advice));
+        self.report.problems.push(unlooked(doing, &path.into(), error));
     }
+}
+
+/// What is told of something that could not be looked at, and what to do about it.
+pub(super) fn unlooked(doing: &str, path: &Path, error: &io::Error) -> Error {
+    let advice = match error.kind() {
+        io::ErrorKind::PermissionDenied => "give yourself permission to read it, then scan again",
+        io::ErrorKind::InvalidData => {
+            "mount or mend what belongs there, or remove it if that is to be gone; then scan again"
+        }
+        _ => "scan again; if it stays, check the disk",
+    };
+    Error::io(doing, path, error).advise(advice)
 }
