@@ -68,6 +68,7 @@ fn list(context: &Context, selection: &TrashSelection) -> CommandResult {
         ));
         Ok(())
     })?;
+    context.say_notes(&replica);
     if context.out.json() {
         return Ok(context.out.document(&Listed { trash: rows }));
     }

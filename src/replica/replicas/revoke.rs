@@ -248,8 +248,8 @@ impl Replica {
             return Ok(self.public_key().id());
         }
         // Somebody else may call a machine so that is nobody here. Whether that is the one that is meant the person has to say.
-        let is_invited = self.state.invitation(name)?.is_some();
-        for (id, out) in self.shut_outs()?.iter().filter(|_| !is_invited) {
+        let is_known = self.state.invitation(name)?.is_some() || !self.who_has_borne(name)?.is_empty();
+        for (id, out) in self.shut_outs()?.iter().filter(|_| !is_known) {
             if out.by.iter().any(|heard| heard.revocation.name.as_deref() == Some(name)) {
                 return Err(Error::usage(format!("there is no peer called {}", printable(name)))
                     .advise(format!("if {} is meant, give its id", self.shown_name_of(id, out)?)));
