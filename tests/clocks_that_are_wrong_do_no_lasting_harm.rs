@@ -9,7 +9,7 @@ use mailsync::replica::{
     ScanOptions, World,
 };
 
-use crate::support::machine::{Machine, assert_same, complains, exchange, make_peers, pair};
+use crate::support::machine::{Machine, assert_same, complains, exchange, make_peers, message, pair, pass};
 use crate::support::party::TIMEOUT;
 use crate::support::{scratch, text};
 
@@ -150,6 +150,140 @@ fn a_machine_whose_clock_is_ahead_of_those_of_all_peers_says_so() {
     fs::write(&back, laptop.ok(&["export", "--to", "desktop"]).stdout).unwrap();
     let (_, notes) = at(&desktop, now() + 20 * DAY, |replica| import(replica, &back, ClockAhead::Refuse));
     assert!(says(&notes, "or more ahead of that of every peer (laptop)"), "{notes:?}");
+}
+
+/// Desktop and laptop; the desktop's clock was ahead by so many days, the laptop has accepted what was done then, and the
+/// desktop's clock is right again.
+fn accepted(dir: &Path, days: u64) -> (Machine, Machine) {
+    let (desktop, laptop) = pair(dir);
+    for subject in ["moved", "flagged", "removed", "kept"] {
+        desktop.deliver(subject);
+    }
+    exchange(&desktop, &laptop);
+    exchange(&laptop, &desktop);
+    desktop.deliver("in the future");
+    desktop.remove("removed");
+    desktop.flag("kept", "FS");
+    desktop.put("Archive", "cur/x:2,S", message("filed"), 1_600_000_000);
+    at(&desktop, now() + days * DAY, scan);
+    let bundle = desktop.ok(&["export", "--to", "laptop"]).stdout;
+    laptop.refuses(&["import"], &bundle, 3, &["more than a day ahead", "doctor --new-identity"]);
+    assert_eq!(laptop.run_with(&["import", "--accept-clock"], &bundle).code, 0);
+    (desktop, laptop)
+}
+
+fn is_quiet(machine: &Machine, when: &str) {
+    let ran = machine.ok(&["status"]);
+    let all = format!("{} {}", ran.stderr, ran.words());
+    assert!(!all.contains("clock") && !all.contains("dated"), "{when}, {}: {all}", machine.name);
+}
+
+#[test]
+fn clocks_that_are_known_here_can_be_told_again_and_those_beyond_them_are_refused() {
+    let dir = scratch();
+    let (desktop, laptop) = accepted(dir.path(), 3);
+    // Either one tells what both know.
+    for (from, to) in [(&desktop, &laptop), (&laptop, &desktop), (&desktop, &laptop)] {
+        let bundle = from.ok(&["export", "--full", "--to", &to.name]).stdout;
+        let ran = to.run_with(&["import"], &bundle);
+        assert_eq!(ran.code, 0, "{}: {}", to.name, ran.stderr);
+    }
+    let said = laptop.ok(&["status"]).words();
+    assert!(said.contains("changes of others that are known here are dated up to"), "{said}");
+    assert!(said.contains("run `mailsync doctor --new-identity` where they were made, and then here"), "{said}");
+    // That excuses nothing that is new, however little it is beyond that.
+    for days in [0, 3, 400] {
+        desktop.deliver(&days.to_string());
+        at(&desktop, now() + days * DAY, scan);
+        let bundle = desktop.ok(&["export", "--to", "laptop"]).stdout;
+        laptop.refuses(&["import"], &bundle, 3, &["desktop knows of changes", "more than a day ahead"]);
+        assert!(!laptop.has(&days.to_string()));
+    }
+}
+
+#[test]
+fn after_the_way_out_on_all_machines_that_know_such_clocks_both_directions_are_open() {
+    for (days, changes, desktop_first) in [(3, true, true), (400, false, false)] {
+        let when = format!("{days} days, {changes}, {desktop_first}");
+        let dir = scratch();
+        let (desktop, laptop) = accepted(dir.path(), days);
+        let phone = Machine::replica(dir.path(), "phone");
+        make_peers(&laptop, &phone);
+        if changes {
+            laptop.move_to("moved", "Work");
+            laptop.flag("flagged", "FS");
+            laptop.remove("filed");
+            laptop.deliver("answer");
+            laptop.ok(&["scan"]);
+        }
+        desktop.ok(&["doctor", "--new-identity"]);
+        is_quiet(&desktop, &when);
+        // The laptop knows those clocks until it has taken the same way.
+        let bundle = laptop.ok(&["export", "--to", "desktop"]).stdout;
+        let words = ["laptop knows of changes", "then also on laptop if that has accepted such changes"];
+        desktop.refuses(&["import"], &bundle, 3, &words);
+        phone.refuses(&["import"], &laptop.ok(&["export", "--to", "phone"]).stdout, 3, &["more than a day ahead"]);
+        if desktop_first {
+            pass(&desktop, &laptop);
+        }
+        let before = laptop.mailbox();
+        let told = laptop.ok(&["doctor", "--new-identity", "--json"]).json();
+        // The four that the desktop has changed, and the three that were changed here and are not among them.
+        assert_eq!(told["stamped_anew"]["entries"], if changes { 7 } else { 4 }, "{when}: {told}");
+        assert_same(&laptop.mailbox(), &before, &when);
+        is_quiet(&laptop, &when);
+        if !desktop_first {
+            pass(&laptop, &desktop);
+        }
+        exchange(&desktop, &laptop);
+        exchange(&laptop, &phone);
+        for machine in [&laptop, &phone] {
+            assert_same(&machine.mailbox(), &desktop.mailbox(), &when);
+        }
+        for machine in [&desktop, &laptop, &phone] {
+            is_quiet(machine, &when);
+            assert!(machine.has("in the future") && !machine.has("removed"), "{when}");
+            assert_eq!((machine.has("filed"), machine.has("answer")), (!changes, changes), "{when}");
+            assert_eq!(machine.file_of("moved").unwrap().to_str().unwrap().contains("Work"), changes, "{when}");
+            for (subject, is_flagged) in [("kept", true), ("flagged", changes)] {
+                let file = machine.file_of(subject).unwrap();
+                assert_eq!(file.to_str().unwrap().ends_with(":2,FS"), is_flagged, "{when}: {file:?}");
+            }
+        }
+        // And nothing is ahead any more, whoever goes on.
+        desktop.deliver("later");
+        laptop.remove("kept");
+        exchange(&laptop, &desktop);
+        exchange(&laptop, &phone);
+        assert!(phone.has("later") && !desktop.has("kept") && !phone.has("kept"), "{when}");
+        laptop.is_at_rest(&when);
+    }
+}
+
+#[test]
+fn two_machines_that_have_accepted_each_others_clocks_find_the_same_way_out() {
+    let dir = scratch();
+    let (desktop, laptop) = accepted(dir.path(), 20);
+    laptop.deliver("answer");
+    desktop.ok(&["doctor", "--new-identity"]);
+    pass(&desktop, &laptop);
+    let bundle = laptop.ok(&["export", "--to", "desktop"]).stdout;
+    desktop.refuses(&["import"], &bundle, 3, &["laptop knows of changes"]);
+    assert_eq!(desktop.run_with(&["import", "--accept-clock"], &bundle).code, 0);
+    assert!(desktop.ok(&["status"]).words().contains("changes of others that are known here are dated up to"));
+    desktop.deliver("later");
+    desktop.ok(&["scan"]);
+    for machine in [&desktop, &laptop] {
+        machine.ok(&["doctor", "--new-identity"]);
+        is_quiet(machine, "after the way out");
+    }
+    exchange(&desktop, &laptop);
+    assert_same(&laptop.mailbox(), &desktop.mailbox(), "after the way out");
+    for machine in [&desktop, &laptop] {
+        assert!(machine.has("answer") && machine.has("later") && machine.has("in the future"));
+        is_quiet(machine, "in the end");
+        machine.is_at_rest("in the end");
+    }
 }
 
 #[test]

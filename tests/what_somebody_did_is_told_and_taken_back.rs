@@ -7,7 +7,9 @@ use std::path::Path;
 use mailsync::model::Digest;
 use serde_json::{Value, json};
 
-use crate::support::machine::{Machine, assert_same, complains, exchange, make_peers, message, pair, pass, row};
+use crate::support::machine::{
+    Backup, Machine, assert_same, complains, exchange, make_peers, message, pair, pass, row,
+};
 use crate::support::programs::own_members;
 use crate::support::{make_folder, names, rest, scratch};
 
@@ -104,6 +106,51 @@ fn each_change_of_a_message_is_told_with_who_made_it_and_how_it_came() {
     server.refuses(&["log", "--message", "12345678"], b"", 2, &["12345678", "no message"]);
     server.refuses(&["log", "--message", "nowhere.eml"], b"", 1, &["nowhere.eml", "trash list"]);
     server.refuses(&["log", "--since", "2999-01-01"], b"", 2, &["--since", "in the future"]);
+}
+
+#[test]
+fn a_replica_whose_state_was_restored_knows_its_own_past() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    for subject in ["one", "two", "three", "four"] {
+        desktop.deliver(subject);
+    }
+    exchange(&desktop, &laptop);
+    desktop.remove("one");
+    desktop.move_to("two", "Work");
+    exchange(&desktop, &laptop);
+    let backup = Backup::of(&desktop);
+    // What it forgets it learns from the laptop.
+    desktop.remove("three");
+    exchange(&desktop, &laptop);
+    backup.restore(&desktop);
+    let knows_itself = |when: &str, removed: usize| {
+        let all = desktop.ok(&["log", "--removed", "--json"]).json();
+        let by = all["changes"].as_array().unwrap().iter().map(|change| change["by"].as_str().unwrap());
+        assert_eq!(by.collect::<Vec<_>>(), vec!["desktop"; removed], "{when}");
+        let mine = desktop.ok(&["log", "--removed", "--peer", "desktop", "--json"]).json();
+        assert_eq!(mine["changes"], all["changes"], "{when}");
+        let undone = desktop.ok(&["undo", "--by", "desktop", "--since", "1h", "-n"]);
+        let said = format!("{} {}", undone.words(), undone.stderr);
+        assert!(said.contains("Work") && !said.contains("unknown here"), "{when}: {said}");
+    };
+    let said = desktop.ok(&["scan"]).stderr;
+    assert!(said.contains("copied, moved or restored"), "{said}");
+    knows_itself("restored", 1);
+    exchange(&desktop, &laptop);
+    knows_itself("what it had forgotten", 2);
+    fs::remove_dir_all(desktop.home.with_extension("backup")).unwrap();
+    Backup::of(&desktop).restore(&desktop);
+    assert!(desktop.ok(&["scan"]).stderr.contains("copied, moved or restored"));
+    knows_itself("once more", 2);
+    desktop.ok(&["key", "rotate"]);
+    knows_itself("with another key", 2);
+    desktop.ok(&["doctor", "--new-identity"]);
+    desktop.remove("four");
+    exchange(&desktop, &laptop);
+    knows_itself("with a new identity", 3);
+    let log = laptop.ok(&["log", "--removed", "--json"]).json();
+    assert!(log["changes"].as_array().unwrap().iter().all(|change| change["by"] == "desktop"), "{log}");
 }
 
 #[test]

@@ -209,6 +209,22 @@ impl Repair {
         Self { knowledge, horizon, known, forgotten, anew, claims }
     }
 
+    /// The same, where nothing is in doubt but the clocks: what is known of others is cut back only where it is more than a
+    /// day ahead of this machine's clock. What the replica knows of itself stays.
+    pub fn plan_clocks(from: &Standpoint) -> Self {
+        let (last, mut knowledge, mut known) = (Self::last_kept(from.wall), from.knowledge.clone(), Vec::new());
+        for (incarnation, clock) in from.knowledge.iter().filter(|(incarnation, _)| *incarnation != from.me) {
+            if from.wall.is_behind(clock) {
+                let to = clock.min(from.vouched(incarnation, last));
+                knowledge.set(incarnation, to);
+                known.push(Cut { incarnation, from: clock, to, why: CutWhy::Ahead });
+            }
+        }
+        let (horizon, forgotten) = Self::cut_horizon(&from.horizon, &knowledge);
+        let claims = Claims::within(&knowledge);
+        Self { knowledge, horizon, known, forgotten, anew: Some(Anew::Ahead), claims }
+    }
+
     fn cut_horizon(horizon: &Knowledge, knowledge: &Knowledge) -> (Knowledge, Vec<Cut>) {
         let cut = knowledge.missing(horizon).map(|(incarnation, from)| Cut {
             incarnation,
@@ -476,6 +492,39 @@ mod tests {
                 let again = Repair::plan(&after);
                 assert!(again.known.is_empty() && again.forgotten.is_empty(), "{what}: {again:?}");
             }
+        }
+    }
+
+    #[test]
+    fn where_only_clocks_are_in_doubt_what_is_far_ahead_goes_and_nothing_else() {
+        let third = Incarnation(3);
+        let (near, ahead) = (clock((NOW.0 + DAY / 2) << 16), clock((NOW.0 + 2 * DAY) << 16));
+        let nothing: fn(&mut Standpoint) = |_| ();
+        for (what, others, change, known) in [
+            ("nothing is ahead, and one was never proven", [clock(5), near], nothing, [clock(5), near]),
+            ("its own bundles show less", [ahead, near], nothing, [clock(5), near]),
+            (
+                "its own bundles show that, too",
+                [ahead, near],
+                |s| s.proven.set(OTHER, s.knowledge.get(OTHER)),
+                [clock(4), near],
+            ),
+            ("nobody has proven it", [clock(5), ahead], |s| s.held.set(Incarnation(3), clock(7)), [clock(5), clock(7)]),
+            ("nothing of it is held", [clock(5), ahead], nothing, [clock(5), Clock::ZERO]),
+            ("there is no clock", [ahead, ahead], |s| s.wall = WallClock(1), [ahead, ahead]),
+        ] {
+            let mut standpoint = healthy();
+            standpoint.knowledge.set(ME, ahead);
+            for (incarnation, clock) in [OTHER, third].into_iter().zip(others) {
+                standpoint.knowledge.set(incarnation, clock);
+            }
+            change(&mut standpoint);
+            let repair = Repair::plan_clocks(&standpoint);
+            let found = [OTHER, third].map(|incarnation| repair.knowledge.get(incarnation));
+            assert_eq!((found, repair.knowledge.get(ME)), (known, ahead), "{what}");
+            assert!(repair.known.iter().all(|cut| cut.why == CutWhy::Ahead && cut.to < cut.from), "{what}");
+            assert_eq!(repair.known.len(), found.iter().zip(others).filter(|(to, from)| *to < from).count(), "{what}");
+            assert!(repair.knowledge.includes(&repair.horizon), "{what}");
         }
     }
 

@@ -4,7 +4,7 @@ use super::Replica;
 use super::import::APART;
 use super::transaction::Transaction;
 use crate::error::Result;
-use crate::model::Incarnation;
+use crate::model::{Clock, Incarnation};
 use crate::state::{Action, Identity};
 
 impl Replica {
@@ -33,13 +33,21 @@ impl Replica {
             return Ok(());
         }
         if recorded.is_some_and(|recorded| !same(&recorded)) {
-            tx.set_incarnation(Incarnation((self.world.random)()))?;
+            // What it issued after that state was recorded is forgotten: of its past nothing is proven.
+            self.go_on_as(tx, Incarnation((self.world.random)()), Clock::ZERO)?;
             self.forget_what_was_run(tx)?;
             let text = "the state was copied, moved or restored from a backup; it goes on as a new incarnation";
             tx.record(self.now(), Action::Open, None, text)?;
             self.note(format!("{text}; {APART}"));
         }
         tx.set_home(&here)
+    }
+
+    /// Goes on as a new incarnation. The one that is left stays known as this replica's own, and what it issued up to
+    /// `sure` counts as shown by itself; [`Clock::ZERO`] if that isn't known.
+    pub(super) fn go_on_as(&self, tx: &Transaction<'_>, new: Incarnation, sure: Clock) -> Result<()> {
+        tx.set_proven(&self.public_key().id(), self.state.incarnation()?, sure)?;
+        tx.set_incarnation(new)
     }
 
     pub(super) fn identity(&self) -> Result<Identity> {

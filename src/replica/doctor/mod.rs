@@ -65,14 +65,15 @@ impl Replica {
     /// later stamps are replaced. So a change that nobody else has seen yet keeps its place. If somebody changed the
     /// same entry meanwhile, the change made here wins, and mail is kept.
     ///
-    /// What was stamped while this machine's clock was far ahead is stamped anew, too, with clocks of today.
+    /// What was stamped while this machine's clock was far ahead is stamped anew, too, with clocks of today. So is what
+    /// others have stamped far ahead, if that was accepted here: else every later stamp would be above it.
     ///
     /// # Errors
     /// The clock is used up.
     pub fn new_identity(&self) -> Result<NewIdentity> {
         self.compare_with_peers()?;
         let tx = self.begin()?;
-        let changed = self.new_identity_within(&tx)?;
+        let changed = self.leave_clocks_ahead(&tx)?;
         let text = format!("new identity: {} stamped anew", plural(changed.entries, "entry"));
         tx.record(self.now(), Action::Doctor, None, &text)?;
         tx.commit()?;
@@ -115,8 +116,7 @@ impl Replica {
         }
         Self::restamp_jobs(tx, old, |stamp| plan.anew(stamp))?;
         Self::restamp_replicas(tx, old, |stamp| plan.anew(stamp))?;
-        tx.set_proven(&self.public_key().id(), old, knowledge.get(old))?;
-        tx.set_incarnation(new)?;
+        self.go_on_as(tx, new, knowledge.get(old))?;
         for clock in plan.issued() {
             knowledge.set(new, clock);
             tx.record_issued(clock)?;

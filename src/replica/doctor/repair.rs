@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::BATCH;
 use super::report::{Mending, MendingKind, Repaired};
+use super::{BATCH, NewIdentity};
 use crate::bundle::{JobLine, ReplicaLine, limits};
 use crate::error::Result;
 use crate::model::{
@@ -49,8 +49,8 @@ impl Replica {
         let derived = tx.mend_derived()?.count();
         let standpoint = self.standpoint()?;
         let repair = Repair::plan(&standpoint);
-        let done = Repaired { derived, ..Repaired::default() };
-        let mut mender = Mender { replica: self, tx: &tx, standpoint, repair, stamp: None, each, done };
+        let (extent, done) = (Extent::Everything, Repaired { derived, ..Repaired::default() });
+        let mut mender = Mender { replica: self, tx: &tx, standpoint, repair, extent, stamp: None, each, done };
         if derived > 0 {
             let what = format!("{} beside the entries did not follow from them", plural(derived, "value"));
             mender.tell(MendingKind::Derived, what);
@@ -79,6 +79,33 @@ impl Replica {
             tx.commit()?;
         }
         Ok(done)
+    }
+
+    /// Goes on as a new incarnation, and leaves behind what others have stamped far ahead of this machine's clock: that isn't
+    /// known any more, and what it says becomes a change of this replica's, with clocks of today. Everything else that is
+    /// known stays, be it proven or not.
+    pub(super) fn leave_clocks_ahead(&self, tx: &Transaction<'_>) -> Result<NewIdentity> {
+        let (wall, me) = (self.wall_clock(), self.state.incarnation()?);
+        let is_of_others = |(incarnation, clock)| incarnation != me && wall.is_behind(clock);
+        if !self.state.knowledge()?.iter().any(is_of_others) {
+            return self.new_identity_within(tx);
+        }
+        let standpoint = self.standpoint()?;
+        let repair = Repair::plan_clocks(&standpoint);
+        let (each, done) = (&mut |_: &Mending| (), Repaired::default());
+        let mut mender =
+            Mender { replica: self, tx, standpoint, repair, extent: Extent::Clocks, stamp: None, each, done };
+        mender.cut_knowledge()?;
+        let mut changed = self.new_identity_within(tx)?;
+        mender.judge_anew()?;
+        tx.on_occasion(Occasion { action: Action::Doctor, peer: None, bundle: None });
+        mender.mend_entries()?;
+        mender.mend_folders()?;
+        mender.mend_jobs()?;
+        mender.mend_replica_sayings()?;
+        changed.entries += mender.done.entries + mender.done.revived;
+        changed.folders += mender.done.folders;
+        Ok(changed)
     }
 
     /// What this replica says that it knows, and who vouches for it.
@@ -137,12 +164,22 @@ impl Replica {
     }
 }
 
+/// What a repair is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    /// Whatever can't be true.
+    Everything,
+    /// Stamps that are far ahead.
+    Clocks,
+}
+
 /// A repair under way.
 struct Mender<'r> {
     replica: &'r Replica,
     tx: &'r Transaction<'r>,
     standpoint: Standpoint,
     repair: Repair,
+    extent: Extent,
     /// The one stamp of all that is stamped anew.
     stamp: Option<Stamp>,
     each: &'r mut dyn FnMut(&Mending),
@@ -171,13 +208,8 @@ impl Mender<'_> {
             self.done.horizon += 1;
             self.tell(MendingKind::Horizon, known(&cut));
         }
-        self.tx.set_knowledge(&self.repair.knowledge)?;
-        self.tx.set_horizon(&self.repair.horizon)?;
+        self.cut_knowledge()?;
         self.tx.forget_unknown_incarnations()?;
-        let cut: Vec<_> = self.repair.known.iter().map(|cut| (cut.incarnation, cut.to)).collect();
-        for peer in self.replica.state.neighbours()? {
-            self.tx.cut_shown(&peer, &cut)?;
-        }
         if let Some(why) = self.repair.anew {
             let changed = self.replica.new_identity_within(self.tx)?;
             self.done.new_identity = true;
@@ -191,6 +223,22 @@ impl Mender<'_> {
             self.tell(MendingKind::Identity, why.to_owned());
         }
         self.replica.recognise_home_within(self.tx)?;
+        self.judge_anew()
+    }
+
+    /// Records what is known from here on, and what peers were thought to know of that.
+    fn cut_knowledge(&mut self) -> Result<()> {
+        self.tx.set_knowledge(&self.repair.knowledge)?;
+        self.tx.set_horizon(&self.repair.horizon)?;
+        let cut: Vec<_> = self.repair.known.iter().map(|cut| (cut.incarnation, cut.to)).collect();
+        for peer in self.replica.state.neighbours()? {
+            self.tx.cut_shown(&peer, &cut)?;
+        }
+        Ok(())
+    }
+
+    /// What follows is judged by what is known as the present incarnation.
+    fn judge_anew(&mut self) -> Result<()> {
         let knowledge = self.replica.state.knowledge()?;
         self.repair = self.repair.clone().with_knowledge(&knowledge);
         Ok(())
@@ -246,7 +294,8 @@ impl Mender<'_> {
             let Some(last) = batch.last() else { return Ok(()) };
             after = Some(last.key);
             for row in batch {
-                if let Some(damage) = self.repair.damage(&row.entry, row.at.is_some()) {
+                let in_place = row.at.is_some() && self.extent == Extent::Everything;
+                if let Some(damage) = self.repair.damage(&row.entry, in_place) {
                     self.mend_entry(row, &damage)?;
                 }
             }
@@ -262,6 +311,9 @@ impl Mender<'_> {
             Contents::Nowhere
         };
         let fresh = self.fresh()?;
+        // What the new identity has stamped anew is counted there.
+        let is_new = |stamp: Stamp| stamp.incarnation == fresh.incarnation;
+        let has_new = self.extent == Extent::Clocks && row.entry.stamps().any(is_new);
         let entry = self.repair.mended(&row.entry, contents, fresh);
         let revived = entry.alive() && !row.entry.alive();
         let why = match damage {
@@ -281,7 +333,7 @@ impl Mender<'_> {
         } else {
             (&mut self.done.entries, MendingKind::Entry)
         };
-        *count += 1;
+        *count += u64::from(!has_new);
         self.tell(kind, what);
         Ok(())
     }
@@ -307,7 +359,7 @@ impl Mender<'_> {
             let Some(last) = batch.last() else { return Ok(()) };
             after = Some((last.made, last.key));
             for job in batch {
-                if self.replica.concerns(&job.requester, &job.target)? {
+                if self.extent == Extent::Clocks || self.replica.concerns(&job.requester, &job.target)? {
                     self.mend_statements(&job)?;
                 } else {
                     self.replica.forget(self.tx, &job)?;

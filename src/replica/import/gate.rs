@@ -183,7 +183,7 @@ impl Replica {
         if matches!(sender, Sender::Known(peer) if peer.distant) {
             return Ok(Reception::Refused(Refusal::OnlyForJobs(name.to_owned())));
         }
-        if let Some(error) = self.is_ahead(manifest, name, clock_ahead) {
+        if let Some(error) = self.is_ahead(before, manifest, name, clock_ahead)? {
             return Ok(Reception::ClockAhead(error));
         }
         self.weigh(before, manifest, sender)
@@ -269,15 +269,27 @@ impl Replica {
         })
     }
 
-    /// Why a bundle is not taken because of the clocks in it, which are all covered by its tip. That such a clock is
-    /// known here already is no excuse: else a peer could creep ahead day by day.
-    fn is_ahead(&self, manifest: &Manifest, name: &str, clock_ahead: ClockAhead) -> Option<Error> {
-        let (wall, newest) = (self.wall_clock(), manifest.tip.newest());
+    /// Why a bundle is not taken because of the clocks in it, which are all covered by its tip. What is known here of
+    /// an incarnation was judged when it came, or accepted by a person, and can be told again. That excuses nothing beyond
+    /// it: what is new here is measured by this machine's clock alone. Else a peer could creep ahead day by day.
+    fn is_ahead(
+        &self,
+        before: &Foreseen,
+        manifest: &Manifest,
+        name: &str,
+        clock_ahead: ClockAhead,
+    ) -> Result<Option<Error>> {
+        let wall = self.wall_clock();
         if !wall.is_set() {
             self.note(refusal::no_clock(wall));
         }
-        (clock_ahead == ClockAhead::Refuse && wall.is_behind(newest))
-            .then(|| refusal::ahead_of_clock(name, newest, wall, "import"))
+        if clock_ahead == ClockAhead::Accept || !wall.is_behind(manifest.tip.newest()) {
+            return Ok(None);
+        }
+        let mut known = self.state.knowledge()?;
+        known.join(&before.knowledge);
+        let newest = known.missing(&manifest.tip).collect::<Knowledge>().newest();
+        Ok(wall.is_behind(newest).then(|| refusal::ahead_of_clock(name, newest, wall, "import")))
     }
 
     /// What is known goes into every bundle from here: no more is learned than these can hold.

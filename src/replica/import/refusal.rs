@@ -230,8 +230,8 @@ pub(in crate::replica) fn ahead_of_clock(name: &str, newest: Clock, wall: WallCl
     );
     Error::new(ErrorKind::NotYet, what).advise(format!(
         "if it is this one, set it and {command} again; if it was the other one, set it, run `mailsync doctor --new-identity` on the \
-         machine that had it and export there again; nothing is lost. To take the bundle of {name} as it is: `mailsync {command} \
-         --accept-clock`"
+         machine that had it, then also on {name} if that has accepted such changes, and export there again; nothing is lost. To take \
+         the bundle of {name} as it is: `mailsync {command} --accept-clock`"
     ))
 }
 
@@ -272,6 +272,16 @@ pub(super) fn own_stamps(newest: Clock) -> String {
     format!(
         "changes that were made here are dated up to {}, more than a day ahead of this machine's clock, and peers don't take them: if \
          the clock is right now, run `mailsync doctor --new-identity`",
+        local_time(newest.millis())
+    )
+}
+
+/// A note: others' stamps that are known here are ahead of this machine's clock, and all later ones will be.
+pub(super) fn known_stamps(newest: Clock) -> String {
+    format!(
+        "changes of others that are known here are dated up to {}, more than a day ahead of this machine's clock, and so is what this \
+         machine changes next, which peers don't take: when all clocks are right, run `mailsync doctor --new-identity` where they were \
+         made, and then here",
         local_time(newest.millis())
     )
 }

@@ -155,11 +155,16 @@ impl Replica {
     }
 
     fn clock_words(&self, heard: &[Peer]) -> Result<Vec<String>> {
-        let (skew, has_stamped) = (skew_of_all(heard), self.has_stamped_ahead()?);
+        let (skew, has_stamped, known) = (skew_of_all(heard), self.has_stamped_ahead()?, self.state.knowledge()?);
         let mut words: Vec<String> = skew.iter().map(|skew| own_clock(*skew, heard, has_stamped)).collect();
         // Of a clock that is behind all others, nothing can be told about the stamps that were made by a right one.
-        if has_stamped && !matches!(skew, Some(Skew::Ahead(_))) {
-            words.push(refusal::own_stamps(self.state.knowledge()?.get(self.state.incarnation()?)));
+        if matches!(skew, Some(Skew::Ahead(_))) {
+            return Ok(words);
+        }
+        if has_stamped {
+            words.push(refusal::own_stamps(known.get(self.state.incarnation()?)));
+        } else if self.wall_clock().is_behind(known.newest()) {
+            words.push(refusal::known_stamps(known.newest()));
         }
         Ok(words)
     }
