@@ -74,6 +74,36 @@ fn a_passphrase_is_asked_for_once_and_only_when_the_key_is_needed() {
 }
 
 #[test]
+fn an_invitation_that_a_locked_key_can_not_sign_invites_nobody_and_shows_no_code() {
+    let dir = scratch();
+    let desktop = Machine::replica(dir.path(), "desktop");
+    desktop.deliver("mail");
+    let [earlier, key, file] = ["earlier", "key", "file"].map(|name| dir.path().join(name));
+    desktop.ok(&["invite", "tablet", "--expires", "1", "-o", text(&earlier)]);
+    fs::write(&key, Machine::replica(dir.path(), "phone").key()).unwrap();
+    let peers = || desktop.ok(&["peer", "list", "--json"]).json();
+    let before = peers();
+    if lock(&desktop, "a long one").is_none() {
+        return;
+    }
+    let ways: [&[&str]; 6] = [
+        &["invite", "new", "-o", text(&file)],
+        &["invite", "new", "--plain", "-o", text(&file)],
+        &["invite", "new", "--encrypt"],
+        &["invite", "new", "--key", text(&key), "-o", text(&file)],
+        &["invite", "tablet", "-o", text(&file)],
+        &["--json", "invite", "new", "-o", text(&file)],
+    ];
+    for args in ways {
+        let ran = without_terminal(&desktop, args);
+        assert_eq!(ran.code, 1, "{args:?}: {ran:?}");
+        assert!(ran.stderr.contains("passphrase") && !ran.stderr.contains("the code for"), "{args:?}: {ran:?}");
+        assert!(!file.exists(), "{args:?}");
+        assert_eq!(peers(), before, "{args:?}");
+    }
+}
+
+#[test]
 fn whoever_types_another_passphrase_is_asked_again_and_then_told() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());

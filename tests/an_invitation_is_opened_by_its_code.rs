@@ -12,6 +12,7 @@ use crate::support::machine::{Machine, complains, exchange, make_peers, message,
 use crate::support::programs::{self, MAILSYNC, Ran, are_there, run};
 use crate::support::terminal::typing_at_a_terminal;
 use crate::support::{names, scratch, text};
+use crate::what_a_stick_or_a_stream_brings_is_told_apart::among_own_mounts;
 
 const AGE: &[u8] = b"age-encryption.org/v1\n-> scrypt ";
 /// What is asked on a terminal.
@@ -435,6 +436,62 @@ fn a_code_is_shown_where_it_is_wanted_and_only_if_there_is_one() {
     let ran = run(command.stderr(Stdio::from(fs::File::create("/dev/full").unwrap())));
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(!file("h").exists());
+}
+
+#[test]
+fn an_invitation_that_can_not_be_written_invites_nobody_and_shows_no_code() {
+    let dir = scratch();
+    let (desktop, tablet, earlier, code) = invited(dir.path());
+    let [key, taken, out] = ["key", "taken", "out"].map(|name| dir.path().join(name));
+    fs::write(&key, Machine::replica(dir.path(), "phone").key()).unwrap();
+    fs::write(&taken, "somebody's").unwrap();
+    fs::create_dir(&out).unwrap();
+    let peers = || desktop.ok(&["peer", "list", "--json"]).json();
+    let before = peers();
+    let cases = ["new", "tablet --expires 60", &format!("phone --key {}", text(&key))].map(str::to_owned);
+    for who in cases {
+        let ran = desktop.run(&[&["invite"], &who.split(' ').collect::<Vec<_>>()[..], &["-o", text(&taken)]].concat());
+        complains(&ran, 6, &["a file that is no bundle already"]);
+        assert!(!ran.stderr.contains("the code for"), "{ran:?}");
+        assert_eq!(peers(), before, "{who}");
+        for target in ["-o out", "-o out/x", "--encrypt > out/x"].map(|target| target.replace("out", text(&out))) {
+            let line = format!(
+                "mount -t tmpfs -o size=64k tmpfs {out} && cat /dev/zero > {out}/ballast 2> /dev/null; {} {target}; code=$?; \
+                 ls -A {out} >&2; exit $code",
+                desktop.line(&format!("invite {who}")),
+                out = text(&out),
+            );
+            let Some(ran) = among_own_mounts(&line) else { return };
+            assert_eq!(ran.code, 1, "{who}, {target}: {ran:?}");
+            assert!(ran.stderr.contains("make room"), "{who}, {target}: {ran:?}");
+            assert!(
+                !ran.stderr.contains("the code for") && !ran.stderr.contains("counts as invited"),
+                "{target}: {ran:?}"
+            );
+            assert_eq!(peers(), before, "{who}, {target}");
+        }
+    }
+    // The earlier one is as good as it was.
+    assert_eq!(run(&mut joining(&tablet, &earlier, &code)).code, 0);
+    let answer = tablet.ok(&["export", "--to", "desktop"]).stdout;
+    assert_eq!(desktop.run_with(&["import"], &answer).code, 0);
+}
+
+#[test]
+fn of_a_split_invitation_for_which_there_was_no_room_the_first_part_has_its_code() {
+    let dir = scratch();
+    let (desktop, ..) = invited_in_parts(dir.path());
+    let out = dir.path().join("out");
+    fs::create_dir(&out).unwrap();
+    let line = format!(
+        "mount -t tmpfs -o size=96k tmpfs {out} && {}; code=$?; ls {out} >&2; exit $code",
+        desktop.line(&format!("invite phone --split 64K -o {}", text(&out))),
+        out = text(&out),
+    );
+    let Some(ran) = among_own_mounts(&line) else { return };
+    assert!(ran.code == 1 && ran.stderr.contains("add --split SIZE"), "{ran:?}");
+    assert!(ran.stderr.contains("desktop-phone-") && ran.stderr.contains("the code for phone"), "{ran:?}");
+    assert!(desktop.ok(&["peer", "list"]).text().contains("phone"));
 }
 
 #[test]

@@ -31,6 +31,7 @@ mod a_message_too_large_for_a_file_is_left_out;
 mod a_network_of_replicas_on_disk_converges;
 mod a_new_key_takes_the_place_of_the_old_one;
 mod a_new_machine_joins_by_invitation;
+mod a_new_machine_takes_the_place_of_a_lost_one;
 mod a_refusal_can_be_looked_at;
 mod a_replica_becomes_none_and_the_mail_stays;
 mod a_replica_moves_and_loses_nothing;

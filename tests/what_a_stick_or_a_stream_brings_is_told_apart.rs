@@ -285,7 +285,7 @@ fn what_a_login_prints_before_a_bundle_is_shown() {
 }
 
 /// Runs commands of a shell in a mount namespace of their own. `None`, with a plain line, where that isn't allowed.
-fn among_own_mounts(line: &str) -> Option<Ran> {
+pub fn among_own_mounts(line: &str) -> Option<Ran> {
     let ran = run(Command::new("unshare").args(["-m", "sh", "-c", "mount --make-rprivate / && true"]));
     if ran.code != 0 {
         assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "mounts of one's own are needed: {}", ran.stderr);

@@ -316,7 +316,7 @@ fn many_messages_come_back_by_one_command_with_one_line_in_the_log() {
     complains(
         &laptop.run(&["--quiet", "trash", "restore", "--folder", "Lists"]),
         1,
-        &["nothing of what was asked for"],
+        &["nothing of that is in the trash"],
     );
     laptop.ok(&["trash", "restore", "--all"]);
     let told = events(&laptop);

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use mailsync::bundle::Code;
 use mailsync::error::Result;
-use mailsync::replica::{ExportOptions, Exported, InviteOptions, MessageContents, ReadableBy, Replica, ScanOptions};
+use mailsync::replica::{
+    CodeShown, ExportOptions, Exported, InviteOptions, MessageContents, ReadableBy, Replica, ScanOptions,
+};
 use mailsync::text::plural;
 
 use super::args::Invite;
@@ -42,14 +44,16 @@ pub fn run(context: &Context, args: Invite) -> CommandResult {
     };
     let written = match &output {
         None => {
-            let exported = replica.invite(&options, replica.patient(target::stdout()?), show)?;
+            let exported = replica.invite(&options, replica.patient(target::stdout()?), code_shown(), show);
             context.say_notes(&replica);
+            let exported = exported?;
             context.out.say(&exported);
             vec![(PathBuf::new(), exported)]
         }
         Some(path) => {
-            let written = replica.invite_to_file(&options, path, show)?;
+            let written = replica.invite_to_file(&options, path, show);
             context.say_notes(&replica);
+            let written = written?;
             for (path, exported) in &written {
                 target::tell_written(context, path, exported);
             }
@@ -63,6 +67,11 @@ pub fn run(context: &Context, args: Invite) -> CommandResult {
     };
     let shown = context.out.document(&bundles::Invite::of(&options.name, code.as_ref(), exported));
     complain_of(&report).map(|()| shown)
+}
+
+/// When the code of a bundle on standard output is shown.
+fn code_shown() -> CodeShown {
+    if target::stdout_is_a_file() { CodeShown::Last } else { CodeShown::First }
 }
 
 /// Shows the code, which is kept nowhere.

@@ -66,12 +66,7 @@ fn tell_joined(context: &Context, joined: &Joined, id_was_expected: bool) -> Com
         context.out.say("compare that id with the one that `mailsync status` shows there");
     }
     if joined.found.new + joined.found.adopted > 0 {
-        context.out.say(format_args!(
-            "in the mail root: {} that {} has in the same folder, and {}",
-            plural(joined.found.adopted, "message"),
-            inviter.name,
-            plural(joined.found.new, "other")
-        ));
+        context.out.say(found_words(joined));
     }
     context.out.say(format_args!("next: `mailsync export -o FILE`, and import that file on {}", inviter.name));
     let shown = context.out.document(&bundles::Join::from(joined));
@@ -79,6 +74,29 @@ fn tell_joined(context: &Context, joined: &Joined, id_was_expected: bool) -> Com
         Some(kind) => Err(Failure::Said(kind)),
         None => complain_of(&joined.found).map(|()| shown),
     }
+}
+
+/// What the mail means that was in the mail root before.
+fn found_words(joined: &Joined) -> String {
+    let (found, inviter, elsewhere) = (&joined.found, &joined.inviter.name, joined.elsewhere);
+    let goes = match found.new {
+        0 => String::new(),
+        1 => String::from(", which goes to all other machines"),
+        _ => String::from(", which go to all other machines"),
+    };
+    let twice = match (elsewhere, found.new) {
+        (0, _) => String::new(),
+        (1, 1) => format!("; {inviter} has its contents in another folder, and it will be in both"),
+        (1, _) => format!("; {inviter} has the contents of 1 of these in another folder, and it will be in both"),
+        (count, _) => {
+            format!("; {inviter} has the contents of {count} of these in other folders, and they will be in both")
+        }
+    };
+    let adopted = plural(found.adopted, "message");
+    format!(
+        "in the mail root: {adopted} that {inviter} has in the same folder, and {}{goes}{twice}",
+        plural(found.new, "other")
+    )
 }
 
 fn parse_id(text: &str) -> Result<ReplicaId> {

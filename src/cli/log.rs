@@ -52,6 +52,7 @@ fn messages(context: &Context, args: &Log, since: Option<u64>) -> CommandResult 
         limit: args.limit,
     };
     let events = replica.message_history(&options)?;
+    context.say_notes(&replica);
     let names = replica.names();
     let by = |event: &MessageEvent| event.happening.stamp.map(|stamp| names.of(stamp.incarnation)).transpose();
     let origins = message.map(|message| replica.origins(message)).transpose()?;

@@ -1,6 +1,7 @@
 //! `mailsync peer`
 
-use mailsync::replica::{Kept, RevokeOptions, SinceFrom};
+use mailsync::error::Error;
+use mailsync::replica::{Kept, Peer, Replica, RevokeOptions, SinceFrom};
 use mailsync::text::{are, local_time, plural, printable};
 
 use super::args::PeerCommand;
@@ -105,13 +106,29 @@ fn revoke(context: &Context, who: String, since: Option<&Moment>, reason: Option
             "if it was out of your hands before, say since when: `mailsync peer revoke {typed} --since TIME`"
         ));
     }
-    context.out.say(format_args!(
-        "next: `mailsync export` or `mailsync update` for the other machines, which hear of it by that; docs/lost-machine.md has the \
-         rest"
-    ));
+    say_what_is_next(context, &replica)?;
     context.say_undecided(&replica)?;
     complain_of(&kept.scan)?;
     Ok(shown)
+}
+
+/// Says how the other machines hear of a revocation. If this one knew none but those that are revoked, none can.
+fn say_what_is_next(context: &Context, replica: &Replica) -> Result<(), Error> {
+    let out = replica.shut_outs()?;
+    let hears = |peer: &Peer| !peer.distant && out.get(&peer.id).is_none();
+    if replica.peers()?.iter().any(hears) || !replica.invitations()?.is_empty() {
+        context.out.say(
+            "next: `mailsync export` or `mailsync update` for the other machines, which hear of it by that; docs/lost-machine.md has \
+             the rest",
+        );
+    } else {
+        context.out.say(
+            "next: no other machine is known here any more, so none hears of it. Make those that you have left known to each other, by \
+             `mailsync peer add NAME --key KEY` on both sides (`mailsync key show` prints a key) or by `mailsync invite NAME`, then \
+             exchange bundles; docs/lost-machine.md has the rest",
+        );
+    }
+    Ok(())
 }
 
 /// Says what becomes of that which a revoked machine has brought, and is here.

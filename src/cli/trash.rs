@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use jiff::tz::TimeZone;
-use mailsync::error::{Error, Result};
+use mailsync::error::{Error, ErrorKind, Result};
 use mailsync::replica::{Hook, Names, Replica, TrashItem, TrashOptions, TrashSelection, Trashed};
 use mailsync::text::{bytes, plural, printable};
 
@@ -68,6 +68,7 @@ fn list(context: &Context, selection: &TrashSelection) -> CommandResult {
         ));
         Ok(())
     })?;
+    context.say_notes(&replica);
     if context.out.json() {
         return Ok(context.out.document(&Listed { trash: rows }));
     }
@@ -195,7 +196,7 @@ fn bring_back(
     if let Some(error) = elsewhere.filter(|_| !failed) {
         return Err(error.into());
     }
-    if found == 0 && !failed {
+    if found == 0 && !failed && is_all(&options.selection) {
         say_nothing(context, replica, &options.selection)?;
     } else if done.messages > 1 {
         let what = if to.is_some() { "copied" } else { "back" };
@@ -222,11 +223,22 @@ fn bring_back(
     if done.messages > 0 || failed || is_all(&options.selection) {
         return Ok(shown);
     }
+    Output::complain(&nothing_came_back(replica, &options.selection, found > 0, dry)?);
+    Err(Failure::Said(ErrorKind::Failed))
+}
+
+/// Why nothing has come back, in one sentence. What was `found` was told before.
+fn nothing_came_back(replica: &Replica, selection: &TrashSelection, found: bool, dry: bool) -> Result<Error> {
     let come = if dry { "would come back" } else { "has come back" };
-    let error = Error::failed(format!("restoring from the trash: nothing of what was asked for {come}"))
-        .advise("`mailsync trash list` shows what there is");
-    Output::complain(&error);
-    Err(Failure::Said(error.kind()))
+    let unknown = if found { 0 } else { replica.removed_by_unknown(selection)? };
+    let what = match (found, unknown) {
+        (true, _) => format!("nothing of what was asked for {come}"),
+        (false, 0) => String::from("nothing of that is in the trash"),
+        (false, unknown) => {
+            format!("nothing in the trash is known to be of that, but {}", by_unknown(unknown, "there"))
+        }
+    };
+    Ok(Error::failed(format!("restoring from the trash: {what}")).advise("`mailsync trash list` shows what there is"))
 }
 
 /// Whether everything in the trash is meant.

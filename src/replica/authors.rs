@@ -105,6 +105,7 @@ impl Replica {
             return self.author_of_id(&id);
         }
         if let Some(peer) = self.state.peer_by_name(name)? {
+            self.note_namesakes(&peer)?;
             return Ok(Author { name: peer.name, who: Who::Replica(peer.id) });
         }
         self.author_that_begins(name)?.ok_or_else(|| self.unknown_peer(name))

@@ -59,6 +59,9 @@ pub struct Joined {
     pub bundles: Vec<Imported>,
     /// The findings in the mail root.
     pub found: ScanReport,
+    /// How many of the messages that are new were found with contents that the inviter has in another folder. They are there
+    /// twice from now on.
+    pub elsewhere: u64,
     /// Whether the invitation was encrypted with the code. Then it is from whoever has told the code.
     pub by_code: bool,
     /// Whether it had joined before, so that this only repeated a complete join.
@@ -109,7 +112,15 @@ impl Replica {
             replica
                 .import_all(&mut stream, (file, origin), &about, &import_options, |imported| bundles.push(imported))?;
             replica.note_missing_contents()?;
-            return Ok(Joined { replica, inviter, bundles, found: ScanReport::default(), by_code, before: true });
+            return Ok(Joined {
+                replica,
+                inviter,
+                bundles,
+                found: ScanReport::default(),
+                elsewhere: 0,
+                by_code,
+                before: true,
+            });
         }
 
         let (replica, landing) = Self::begin_join(home, world, options, &manifest)?;
@@ -133,7 +144,11 @@ impl Replica {
         let mut bundles = vec![first];
         replica.import_all(&mut stream, (file, origin), &about, &import_options, |imported| bundles.push(imported))?;
         replica.note_missing_contents()?;
-        Ok(Joined { replica, inviter, bundles, found: applied.found, by_code, before: false })
+        let elsewhere = match applied.found.new {
+            0 => 0,
+            _ => replica.state.count_also_elsewhere(replica.state.incarnation()?)?,
+        };
+        Ok(Joined { replica, inviter, bundles, found: applied.found, elsewhere, by_code, before: false })
     }
 
     /// The inviter, if this very join is complete already. A person who repeats a killed command can't know whether it

@@ -61,8 +61,8 @@ pub use changes::Mark;
 pub use doctor::{Mending, MendingKind, NewIdentity, RepairOptions, Repaired};
 pub use errands::{Care, Carrier, Errand, Outlook};
 pub use export::{
-    Existing, ExportOptions, Exported, Fullness, InviteOptions, MessageContents, Patient, ReadableBy, Secrecy, To,
-    Unread,
+    CodeShown, Existing, ExportOptions, Exported, Fullness, InviteOptions, MessageContents, Patient, ReadableBy,
+    Secrecy, To, Unread,
 };
 pub use glance::{Choice, Glance};
 pub use happenings::{HistoryOptions, Origins};

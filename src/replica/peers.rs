@@ -183,26 +183,43 @@ impl Replica {
         self.state.peer_by_name(name)?.ok_or_else(|| self.unknown_peer(name))
     }
 
+    /// Says that nobody has this name who could be meant by it, and who has borne it before.
     pub(super) fn unknown_peer(&self, name: &str) -> Error {
+        self.nobody_of_name(name).unwrap_or_else(|error| error)
+    }
+
+    fn nobody_of_name(&self, name: &str) -> Result<Error> {
+        let borne = self.who_has_borne(name)?;
+        let borne = if borne.is_empty() {
+            String::new()
+        } else {
+            let ids: Vec<String> = borne.iter().map(ToString::to_string).collect();
+            format!(
+                "who had that name here before has the id {}: give that in the place of the name; ",
+                ids.join(" or ")
+            )
+        };
+        if self.state.invitation(name)?.is_some() {
+            return Ok(Error::usage(format!("{name} is invited and has not answered yet")).advise(format!(
+                "{borne}import its answer, or withdraw the invitation with `mailsync peer remove {name}`"
+            )));
+        }
         let names = || -> Result<Vec<String>> {
             let peers = self.state.peers()?.into_iter().map(|peer| peer.name);
             Ok(peers.chain(self.state.invitations()?.into_iter().map(|invited| invited.name)).collect())
         };
-        let names = match names() {
-            Ok(names) => names,
-            Err(error) => return error,
-        };
+        let names = names()?;
         let advice = if names.is_empty() {
-            String::from("there is none yet; make one known with `mailsync peer add NAME --key KEY`")
+            format!("{borne}there is none yet; make one known with `mailsync peer add NAME --key KEY`")
         } else {
             let meant = did_you_mean(name, names.iter().map(String::as_str));
-            format!("{meant}the peers are: {}", names.join(", "))
+            format!("{borne}{meant}the peers are: {}", names.join(", "))
         };
         let what = match name {
             "" => String::from("looking for a peer: the name is empty"),
             name => format!("there is no peer called {name}"),
         };
-        Error::usage(what).advise(advice)
+        Ok(Error::usage(what).advise(advice))
     }
 
     /// Each name is one machine's. This replica's own is none that a peer can have: what `log` and `undo` tell of somebody

@@ -7,7 +7,7 @@ use rusqlite::OptionalExtension;
 use super::counts::{Change, Copies, Totals};
 use super::{EntryKey, FolderKey, State, Transaction};
 use crate::error::Result;
-use crate::model::Digest;
+use crate::model::{Digest, Incarnation};
 
 const ANY_ENTRY: &str = "SELECT 1 FROM entry WHERE digest = ? LIMIT 1";
 
@@ -50,6 +50,26 @@ impl State {
             return Ok(0);
         }
         Ok(self.copies(digest)?.map_or(1, |copies| copies.entries))
+    }
+
+    /// How many living messages this incarnation has put into their folders that somebody else has in another one.
+    pub fn count_also_elsewhere(&self, incarnation: Incarnation) -> Result<u64> {
+        let mut query = self.conn.prepare_cached(
+            "SELECT DISTINCT e.digest FROM change c JOIN entry e ON e.key = c.entry JOIN copies o ON o.digest = e.digest
+             WHERE c.incarnation = ? AND e.alive",
+        )?;
+        let mut rows = query.query([incarnation.0.cast_signed()])?;
+        let mut count = 0;
+        while let Some(row) = rows.next()? {
+            let (mut own, mut others) = (0, false);
+            for row in self.entries_of(&Digest(row.get(0)?))?.iter().filter(|row| row.entry.alive()) {
+                let is_own = row.entry.location.0.incarnation == incarnation;
+                own += u64::from(is_own);
+                others |= !is_own;
+            }
+            count += if others { own } else { 0 };
+        }
+        Ok(count)
     }
 
     /// What is recorded of a message that has several entries.

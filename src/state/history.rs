@@ -2,6 +2,7 @@
 
 use super::codec::damaged;
 use super::{State, Transaction};
+use crate::bundle::ReplicaId;
 use crate::error::Result;
 
 /// An action that the history names. Each is stored as its word.
@@ -178,6 +179,18 @@ impl State {
             });
         }
         Ok(events)
+    }
+
+    /// The ids of the peers that were removed under this name, as far as the history goes.
+    pub fn removed_under(&self, name: &str) -> Result<Vec<ReplicaId>> {
+        let mut query = self.conn.prepare_cached("SELECT DISTINCT text FROM history WHERE command = ? AND peer = ?")?;
+        let mut rows = query.query((Action::PeerRemove.word(), name))?;
+        let mut ids = Vec::new();
+        while let Some(row) = rows.next()? {
+            // Of an invitation that was withdrawn there is no id.
+            ids.extend(row.get_ref(0)?.as_str().ok().and_then(|text| text.parse::<ReplicaId>().ok()));
+        }
+        Ok(ids)
     }
 }
 

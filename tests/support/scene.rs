@@ -14,9 +14,10 @@ use mailsync::maildir::LayoutKind;
 use mailsync::model::{Digest, JobState, StateDigest};
 use mailsync::process::{Ended, Finished, Launch, Launcher, Output};
 use mailsync::replica::{
-    Access, Care, Carrier, ClockAhead, DryRun, Errand, Existing, ExportOptions, Home, Hook, ImportOptions, Imported,
-    InitOptions, InviteOptions, JoinOptions, LeaveOptions, LeftBehind, MessageContents, RepairOptions, Replica,
-    RestoreOptions, RevokeOptions, ScanOptions, Secrecy, TrashFate, TrashKey, TrashSelection, UndoOptions, World,
+    Access, Care, Carrier, ClockAhead, CodeShown, DryRun, Errand, Existing, ExportOptions, Home, Hook, ImportOptions,
+    Imported, InitOptions, InviteOptions, JoinOptions, LeaveOptions, LeftBehind, MessageContents, RepairOptions,
+    Replica, RestoreOptions, RevokeOptions, ScanOptions, Secrecy, TrashFate, TrashKey, TrashSelection, UndoOptions,
+    World,
 };
 
 use super::disk::Watch;
@@ -266,7 +267,7 @@ impl Scene {
             Command::JoinEmptyRoot | Command::JoinWithMail => {
                 let replica = there.opened();
                 let file = File::create(self.bundle()).unwrap();
-                replica.invite(&invite("here"), std::io::BufWriter::new(file), |_| Ok(())).unwrap();
+                replica.invite(&invite("here"), std::io::BufWriter::new(file), CodeShown::Last, |_| Ok(())).unwrap();
             }
             Command::Purge | Command::TrashRestore | Command::Deinit => {
                 there.act_all(&changes);

@@ -273,8 +273,10 @@ pub struct Join {
     pub inviter: Inviter,
     /// The invitation, and the bundles behind it in the stream.
     pub bundles: Vec<ImportedBundle>,
-    /// What was found in the mail root.
+    /// What was found in the mail root. What is new there goes to all other machines.
     pub scan: Scan,
+    /// How many of those that are new have contents that the inviter has in another folder: they are there twice from now on.
+    pub elsewhere: u64,
 }
 
 impl From<&Joined> for Join {
@@ -286,6 +288,7 @@ impl From<&Joined> for Join {
             inviter: Inviter { name: joined.inviter.name.clone(), id: joined.inviter.id.to_string() },
             bundles: joined.bundles.iter().map(ImportedBundle::from).collect(),
             scan: (&joined.found).into(),
+            elsewhere: joined.elsewhere,
         }
     }
 }

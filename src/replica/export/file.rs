@@ -34,6 +34,36 @@ enum Taken {
     By(Existing),
 }
 
+/// What becomes of the first of some bundles that are written as files.
+pub(super) struct First<'f> {
+    /// Is done when it is whole and durable, before it has its name; before it is written, if that is to a pipe or a device: whoever
+    /// reads there may need it to go on.
+    whole: Option<Box<dyn FnOnce() -> Result<()> + 'f>>,
+    /// Whether it has its name.
+    in_place: bool,
+}
+
+impl<'f> First<'f> {
+    /// Of which nothing is to be done.
+    pub(super) fn plain() -> Self {
+        Self { whole: None, in_place: false }
+    }
+
+    /// Of which this is to be done when it is whole. If that fails, there is no file.
+    pub(super) fn when_whole(whole: impl FnOnce() -> Result<()> + 'f) -> Self {
+        Self { whole: Some(Box::new(whole)), in_place: false }
+    }
+
+    /// Whether there is such a file.
+    pub(super) fn is_in_place(&self) -> bool {
+        self.in_place
+    }
+
+    fn is_whole(&mut self) -> Result<()> {
+        self.whole.take().map_or(Ok(()), |whole| whole())
+    }
+}
+
 impl Replica {
     /// Checks that a bundle may be written to `path`: that it would replace nothing that is to stay.
     ///
@@ -108,12 +138,14 @@ impl Replica {
     /// they were given.
     ///
     /// # Errors
-    /// There are several bundles and `given` is no directory, or something can't be read or written.
+    /// There are several bundles and `given` is no directory, something can't be read or written, or what is to be done with the
+    /// first one fails.
     pub(super) fn write_plan_to_file(
         &self,
         plan: Plan,
         given: &Path,
         existing: Existing,
+        first: &mut First<'_>,
     ) -> Result<Vec<(PathBuf, Exported)>> {
         let (plan, parts) = plan.into_parts();
         let (disk, path) = (&*self.world.disk, given);
@@ -136,7 +168,7 @@ impl Replica {
                 // If a link leads to a file, that file is replaced and not the link.
                 (real_path(path)?, Taken::By(existing))
             };
-            let written_part = self.write_part_to_file(part, &plan, path, (taken, &mut marks));
+            let written_part = self.write_part_to_file(part, &plan, path, (taken, &mut marks), first);
             let (named, exported) = written_part.map_err(|error| {
                 error.or_else(
                     Lack::Room,
@@ -161,6 +193,7 @@ impl Replica {
         plan: &ExportedTo,
         path: PathBuf,
         (taken, marks): (Taken, &mut Vec<Digest>),
+        first: &mut First<'_>,
     ) -> Result<(PathBuf, Exported)> {
         let dir =
             path.parent().filter(|dir| !dir.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), PathBuf::from);
@@ -168,8 +201,10 @@ impl Replica {
         let disk = &*self.world.disk;
         if look(disk, &path)?.is_some_and(|meta| !meta.is_file) {
             // A pipe is opened when somebody reads it.
+            first.is_whole()?;
             let out = self.patient(self.wait(|| open_special(disk, &path))??);
             let exported = self.write_and_flush(part, plan, out).map_err(|error| error.at(&path))?;
+            first.in_place = true;
             return Ok((path, exported));
         }
         sweep_parts(disk, &dir)?;
@@ -180,6 +215,7 @@ impl Replica {
         out.flush().map_err(fail)?;
         drop(out);
         draft.sync().map_err(fail)?;
+        first.is_whole()?;
         let named = match taken {
             Taken::Beside => name_beside(disk, &mut draft, &path, self.public_key().id()).map_err(fail)?,
             Taken::By(existing) => {
@@ -189,6 +225,7 @@ impl Replica {
                 tx.commit()?;
                 marks.push(mark);
                 self.name_as_given(&mut draft, &path, existing)?;
+                first.in_place = true;
                 path.clone()
             }
         };
@@ -199,6 +236,7 @@ impl Replica {
             }
             return Err(fail(error));
         }
+        first.in_place = true;
         Ok((named, exported))
     }
 

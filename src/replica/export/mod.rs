@@ -19,7 +19,8 @@ mod write;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-pub use invite::InviteOptions;
+use file::First;
+pub use invite::{CodeShown, InviteOptions};
 pub use options::{Existing, ExportOptions, Exported, Fullness, MessageContents, ReadableBy, Secrecy, To, Unread};
 pub use patient::Patient;
 use secrecy::Target;
@@ -50,7 +51,7 @@ impl Replica {
     pub fn export_to_file(&self, options: &ExportOptions, path: &Path) -> Result<Vec<(PathBuf, Exported)>> {
         self.check_target(path, options.existing)?;
         let plan = self.plan_export(options, self.target_of(path)?)?;
-        self.write_plan_to_file(plan, path, options.existing)
+        self.write_plan_to_file(plan, path, options.existing, &mut First::plain())
     }
 
     /// What the bundles would be that [`Replica::export`], or with a path [`Replica::export_to_file`], writes. Nothing is

@@ -247,12 +247,9 @@ impl Replica {
         if name == self.config.name {
             return Ok(self.public_key().id());
         }
-        if self.state.invitation(name)?.is_some() {
-            return Err(Error::usage(format!("{name} is invited and has not answered yet"))
-                .advise(format!("withdraw the invitation with `mailsync peer remove {name}`")));
-        }
         // Somebody else may call a machine so that is nobody here. Whether that is the one that is meant the person has to say.
-        for (id, out) in self.shut_outs()?.iter() {
+        let is_known = self.state.invitation(name)?.is_some() || !self.who_has_borne(name)?.is_empty();
+        for (id, out) in self.shut_outs()?.iter().filter(|_| !is_known) {
             if out.by.iter().any(|heard| heard.revocation.name.as_deref() == Some(name)) {
                 return Err(Error::usage(format!("there is no peer called {}", printable(name)))
                     .advise(format!("if {} is meant, give its id", self.shown_name_of(id, out)?)));

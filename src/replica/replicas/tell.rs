@@ -1,11 +1,16 @@
 //! What people are told of replicas that were revoked.
 
+use std::collections::BTreeSet;
+
 use super::shut_out::{RevocationHeard, ShutOut, ShutOuts};
 use crate::bundle::{ReplicaId, ReplicaLine, ReplicaStatement, Revocation};
 use crate::error::{Error, Result};
 use crate::replica::Replica;
 use crate::state::Peer;
 use crate::text::{local_time, plural, printable};
+
+/// So many characters of an id tell it from others for people: `SHA256:`, and twelve that stand for 72 bits.
+const SHORT_ID: usize = 7 + 12;
 
 impl Replica {
     /// The name of a replica that is shut out, for people: the one that it has here or, if it is nobody here, the one that who
@@ -16,11 +21,61 @@ impl Replica {
         }
         for RevocationHeard { revocation, .. } in &out.by {
             if let Some(name) = &revocation.name {
-                let by = self.name_of(&revocation.by)?;
-                return Ok(format!("{}, as {} calls it ({id})", printable(name), printable(&by)));
+                let name = printable(name);
+                if self.is_me(&revocation.by) {
+                    return Ok(format!("{name}, as it was called here ({id})"));
+                }
+                return Ok(format!("{name}, as {} calls it ({id})", self.sayer(&revocation.by)?));
             }
         }
         Ok(id.to_string())
+    }
+
+    /// Who has said something of a replica, for people: its name here. The one that it had here before, or how its id begins, if it
+    /// is nobody here: that is not a name that others give it, for they could give it any.
+    fn sayer(&self, id: &ReplicaId) -> Result<String> {
+        if self.is_known(id)? {
+            return Ok(printable(&self.name_of(id)?));
+        }
+        let short = format!("{}\u{2026}", &id.to_string()[..SHORT_ID]);
+        let out = self.shut_outs()?;
+        let said_here = out.get(id).map(ShutOut::said_here).unwrap_or_default();
+        let name = said_here.iter().find_map(|said| said.name.as_deref());
+        Ok(name.map_or_else(|| short.clone(), |name| format!("{} ({short})", printable(name))))
+    }
+
+    /// The ids of those that had this name here before, and haven't got it now: of replicas that were revoked here under it, and of
+    /// peers that were removed.
+    pub(in crate::replica) fn who_has_borne(&self, name: &str) -> Result<BTreeSet<ReplicaId>> {
+        let mut ids = self.revoked_under(name)?;
+        for id in self.state.removed_under(name)? {
+            ids.insert(self.present_id(&id)?);
+        }
+        if let Some(peer) = self.state.peer_by_name(name)? {
+            ids.remove(&peer.id);
+        }
+        Ok(ids)
+    }
+
+    /// The ids of those that are shut out, and that were revoked under this name on this machine.
+    fn revoked_under(&self, name: &str) -> Result<BTreeSet<ReplicaId>> {
+        let out = self.shut_outs()?;
+        let of_name =
+            out.iter().filter(|(_, out)| out.said_here().iter().any(|said| said.name.as_deref() == Some(name)));
+        Ok(of_name.map(|(id, _)| *id).collect())
+    }
+
+    /// Notes whom a name means that a machine had before which was revoked. Who names that one may mean either.
+    pub(in crate::replica) fn note_namesakes(&self, peer: &Peer) -> Result<()> {
+        for id in self.revoked_under(&peer.name)?.into_iter().filter(|id| *id != peer.id) {
+            self.note(format!(
+                "{name} is the machine whose id is {}; the one that was revoked under that name is {id}: for that one, give the id in \
+                 the place of {name}",
+                peer.id,
+                name = peer.name,
+            ));
+        }
+        Ok(())
     }
 
     /// Who has revoked a replica, and when, for people: all of those that count.
@@ -32,11 +87,11 @@ impl Replica {
     fn words_about(&self, all: &[&RevocationHeard]) -> Result<String> {
         let mut said = Vec::new();
         for RevocationHeard { revocation, carrier, .. } in all.iter().take(MOST_NAMED) {
-            let by = printable(&self.name_of(&revocation.by)?);
+            let by = self.sayer(&revocation.by)?;
             let by = match carrier {
                 None => String::from("this replica"),
                 Some(carrier) if *carrier == revocation.by => by,
-                Some(carrier) => format!("{by} (as {} has brought here)", printable(&self.name_of(carrier)?)),
+                Some(carrier) => format!("{by} (as {} has brought here)", self.sayer(carrier)?),
             };
             let why = revocation.reason.as_ref().map_or_else(String::new, |why| format!(", \"{}\"", printable(why)));
             said.push(format!("{by} at {}{why}", local_time(revocation.at)));
