@@ -125,9 +125,29 @@ pub trait Disk: Send + Sync {
     fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<bool>;
     /// Removes an empty directory.
     fn remove_dir(&self, dir: &Path) -> io::Result<()>;
-    /// How many bytes somebody who is not root can still write below a directory. `None` if its file system doesn't
-    /// tell.
-    fn free_space(&self, dir: &Path) -> io::Result<Option<u64>>;
+    /// The room below a directory. `None` if its file system doesn't tell.
+    fn space(&self, dir: &Path) -> io::Result<Option<Space>>;
+}
+
+/// The room on a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// How many bytes somebody who is not root can still write.
+    pub free: u64,
+    /// The bytes of a block: what a file takes is a multiple of that.
+    pub block: u64,
+}
+
+impl Space {
+    /// What files take, of so many bytes in all, at most.
+    pub fn taken_at_most(block: u64, bytes: u64, files: u64) -> u64 {
+        bytes.saturating_add(files.saturating_mul(block.saturating_sub(1)))
+    }
+
+    /// What a file of this size takes.
+    pub fn taken(block: u64, size: u64) -> u64 {
+        size.checked_next_multiple_of(block.max(1)).unwrap_or(size)
+    }
 }
 
 /// The file system of this machine.
@@ -342,9 +362,10 @@ impl Disk for RealDisk {
         fs::remove_dir(dir)
     }
 
-    fn free_space(&self, dir: &Path) -> io::Result<Option<u64>> {
+    fn space(&self, dir: &Path) -> io::Result<Option<Space>> {
         let told = rustix::fs::statvfs(dir)?;
-        Ok((told.f_blocks > 0).then(|| told.f_bavail.saturating_mul(told.f_frsize)))
+        let free = told.f_bavail.saturating_mul(told.f_frsize);
+        Ok((told.f_blocks > 0).then_some(Space { free, block: told.f_frsize }))
     }
 }
 

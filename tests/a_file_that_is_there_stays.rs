@@ -21,7 +21,7 @@ fn no_bundle_takes_the_place_of_a_file_unless_that_is_given_up() {
     let invite = ["invite", "tablet", "--plain", "-o", text(&file)];
     fs::write(&file, "years of work").unwrap();
     for args in [&export[..], &invite] {
-        desktop.refuses(args, b"", 6, &["there is a file that is no bundle already", "another name", "--force"]);
+        desktop.refuses(args, b"", 6, &["there is already a file that is no bundle", "another name", "--force"]);
     }
     desktop.refuses(&["export", "-n", "-o", text(&file)], b"", 6, &["no bundle"]);
     assert_eq!(fs::read(&file).unwrap(), b"years of work");
@@ -31,13 +31,13 @@ fn no_bundle_takes_the_place_of_a_file_unless_that_is_given_up() {
     desktop.deliver("two");
     desktop.ok(&["scan"]);
     let next = [&export[..], &["--since-last"]].concat();
-    desktop.refuses(&next, b"", 6, &["a bundle that this replica has written, number 1, already"]);
+    desktop.refuses(&next, b"", 6, &["a bundle that this replica has written, number 1; choose"]);
     assert_eq!(fs::read(&file).unwrap(), first);
     let other = Machine::replica(dir.path(), "other");
     other.ok(&["peer", "add", "desktop", "--key", &desktop.key()]);
     let theirs = dir.path().join("theirs.zst");
     other.ok(&["export", "--plain", "-o", text(&theirs)]);
-    desktop.refuses(&["export", "-o", text(&theirs)], b"", 6, &["there is a bundle already"]);
+    desktop.refuses(&["export", "-o", text(&theirs)], b"", 6, &["there is already a bundle;"]);
     // A file that holds nothing was made for it.
     let empty = dir.path().join("empty.zst");
     fs::write(&empty, "").unwrap();
@@ -77,7 +77,7 @@ fn a_command_that_was_killed_before_it_recorded_its_file_is_repeated() {
         assert!(scene.was_done_before(&done), "{done}");
         // What somebody has put there meanwhile is not what it has left.
         let refused = killed(&|| fs::write(&file, "mine").unwrap()).unwrap_err().to_string();
-        assert!(refused.contains("no bundle already"), "{refused}");
+        assert!(refused.contains("already a file that is no bundle"), "{refused}");
         assert_eq!(fs::read(&file).unwrap(), b"mine");
     }
 }
@@ -97,7 +97,7 @@ fn what_comes_while_a_bundle_is_written_stays() {
     });
     let result = scene.run(watch.disk());
     let said = result.unwrap_err().to_string();
-    assert!(said.contains("there is a file that is no bundle already; choose another name"), "{said}");
+    assert!(said.contains("there is already a file that is no bundle; choose another name"), "{said}");
     assert_eq!(fs::read(&file).unwrap(), b"mine");
 }
 

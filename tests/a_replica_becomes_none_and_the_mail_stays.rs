@@ -53,7 +53,8 @@ fn all_but_the_mail_and_the_trash_goes_and_it_is_told_before() {
         "goes: the state in",
         "stays: 1 message in the trash",
         "desktop has shown to know all of it",
-        "next, on desktop: `mailsync peer remove laptop`",
+        "next, on desktop: `mailsync peer remove laptop`, if `mailsync peer list` shows ",
+        &format!(" shows {} by that name there", laptop.public_key().id()),
     ];
     has_said(&laptop.ok(&["deinit", "-n"]), &words);
     assert_eq!(laptop.left(), left, "a dry run");

@@ -311,7 +311,12 @@ fn a_second_invitation_has_a_code_of_its_own_and_either_will_do() {
     let (desktop, tablet, file, code) = invited(dir.path());
     // Whoever repeats the command doesn't lose the first file, of which nobody can tell what it is.
     let args = ["invite", "tablet", "-o", text(&file)];
-    desktop.refuses(&args, b"", 6, &["encrypted with a code, as an invitation is", "choose another name"]);
+    desktop.refuses(
+        &args,
+        b"",
+        6,
+        &["there is already a file that is encrypted with a code, as an invitation is; choose another name"],
+    );
     let second = dir.path().join("second");
     let ran = desktop.ok(&["invite", "tablet", "-o", text(&second)]);
     assert!(ran.stderr.contains("note: tablet was invited before, and has not answered: either"), "{ran:?}");

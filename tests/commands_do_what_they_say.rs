@@ -871,7 +871,7 @@ fn a_bundle_goes_neither_among_the_mail_nor_in_the_place_of_a_file() {
     let bundle = dir.path().join("b.zst");
     desktop.ok(&["export", "-o", bundle.to_str().unwrap()]);
     let said = desktop.fails(&["export", "-o", bundle.to_str().unwrap()], 6);
-    assert!(said.contains("there is a bundle that this replica has written, number 1, already"), "{said}");
+    assert!(said.contains("there is already a bundle that this replica has written, number 1;"), "{said}");
     assert!(desktop.ok(&["export", "-o", "-"]).stdout.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]));
 }
 

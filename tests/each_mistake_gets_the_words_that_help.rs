@@ -9,7 +9,7 @@ use std::process::Stdio;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::machine::{Machine, complains, exchange, make_peers, message, pair};
-use crate::support::programs::{heeding_signals, run};
+use crate::support::programs::{Ran, heeding_signals, run};
 use crate::support::terminal::at_a_terminal;
 use crate::support::watching::until;
 use crate::support::{scratch, text};
@@ -34,6 +34,54 @@ fn what_comes_instead_of_a_bundle_is_called_by_its_name() {
         let said = String::from_utf8_lossy(&ran.stdout).replace('\n', " ");
         assert!(said.contains("standard input is a terminal") && said.contains("mailsync export"), "{said}");
     }
+}
+
+#[test]
+fn what_a_logout_writes_behind_a_bundle_is_shown_and_the_bundle_stays_taken() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    let file = dir.path().join("bundle.zst");
+    let behind = |bundle: &[u8], end: &str| [bundle, end.as_bytes()].concat();
+    let says = |ran: &Ran, words: &[&str]| {
+        let wrong = words.iter().find(|word| !ran.stderr.contains(**word));
+        assert!(ran.code == 4 && wrong.is_none(), "{wrong:?}: {ran:?}");
+    };
+    for (end, shown) in [
+        ("logout\n", "begins with \"logout\""),
+        ("\n\nBye, \u{1b}[1mme\n", "begins with \"Bye, \\u{1b}[1mme\""),
+        ("(screen closed)", "begins with \"(screen closed)\""),
+    ] {
+        desktop.deliver(shown);
+        let bundle = behind(&desktop.ok(&["export", "--to", "laptop", "--plain"]).stdout, end);
+        fs::write(&file, &bundle).unwrap();
+        let words =
+            ["what stands behind the bundle is no other one", shown, "what they brought stays", "nothing is lost"];
+        for command in ["inspect", "verify"] {
+            says(&laptop.run(&[command, text(&file)]), &words);
+        }
+        // By a pipe it is taken, and by a file what was taken is there already.
+        for first in [true, false] {
+            let ran = if first { laptop.run_with(&["import"], &bundle) } else { laptop.run(&["import", text(&file)]) };
+            says(&ran, &words);
+            says(&ran, &["~/.bash_logout"]);
+            for wrong in ["corrupt", "nothing of it was taken", "run this again", "ssh -t", "~/.bashrc"] {
+                assert!(!ran.stderr.contains(wrong), "{wrong}: {ran:?}");
+            }
+            assert_eq!(laptop.mailbox(), desktop.mailbox());
+        }
+        let ran = laptop.run_with(&["import", "--json"], &bundle);
+        assert_eq!((ran.code, ran.json()["error"]["kind"].as_str()), (4, Some("rejected")), "{ran:?}");
+        laptop.ok(&["log"]);
+    }
+    // Where an encrypted one ends is known by what can be decrypted of it, and so it isn't taken.
+    desktop.deliver("encrypted");
+    let bundle = desktop.ok(&["export", "--to", "laptop", "--encrypt"]).stdout;
+    let before = laptop.mailbox();
+    let words = ["begins with \"logout\"", "nothing of the bundle was taken", "~/.bash_logout", "run this again"];
+    laptop.refuses(&["import"], &behind(&bundle, "logout\n"), 4, &words);
+    assert_eq!(laptop.mailbox(), before);
+    assert_eq!(laptop.run_with(&["import"], &bundle).code, 0);
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
 }
 
 #[test]
@@ -469,4 +517,111 @@ fn what_is_named_wrong_is_told_before_anything_is_done() {
     laptop.configure(&format!("[watch]\nreceive = [{:?}]", text(&spool)));
     let status = laptop.ok(&["status"]).words();
     assert!(status.contains("make it, or correct `receive` of [watch] in config.toml"), "{status}");
+}
+
+#[test]
+fn an_invitation_that_is_inspected_says_that_it_is_one() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    let (file, other) = (dir.path().join("invitation.zst"), dir.path().join("other.zst"));
+    desktop.ok(&["invite", "tablet", "--plain", "-o", text(&file)]);
+    desktop.ok(&["export", "--to", "laptop", "--plain", "-o", text(&other)]);
+    let shown = laptop.ok(&["inspect", text(&file)]).words();
+    assert!(shown.contains("invites a new replica, which its sender calls tablet"), "{shown}");
+    assert!(!shown.contains("any peer"), "{shown}");
+    assert!(!laptop.ok(&["inspect", text(&other)]).words().contains("invites"));
+    for (file, invites) in [(&file, Some("tablet")), (&other, None)] {
+        let document = laptop.ok(&["inspect", "--json", text(file)]).json();
+        assert_eq!(document["bundles"][0]["invites"].as_str(), invites, "{document}");
+        assert!(document["bundles"][0]["invites"].is_string() == invites.is_some());
+    }
+}
+
+#[test]
+fn a_link_in_a_directory_is_looked_at_by_no_command() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.deliver("one");
+    let (stick, elsewhere) = (dir.path().join("stick"), dir.path().join("elsewhere.zst"));
+    fs::create_dir(&stick).unwrap();
+    desktop.ok(&["export", "--to", "laptop", "-o", text(&elsewhere)]);
+    std::os::unix::fs::symlink(&elsewhere, stick.join("link.zst")).unwrap();
+    for command in ["inspect", "verify"] {
+        let ran = laptop.ok(&[command, text(&stick)]);
+        assert!(ran.stdout.is_empty(), "{ran:?}");
+        assert!(ran.stderr.contains("link.zst is a symbolic link, and is passed over"), "{ran:?}");
+        let document = laptop.ok(&[command, "--json", text(&stick)]).json();
+        assert_eq!(document["bundles"].as_array().map(Vec::len), Some(0), "{document}");
+        // Who names it means it.
+        assert!(!laptop.ok(&[command, text(&stick.join("link.zst"))]).stdout.is_empty());
+    }
+    fs::copy(&elsewhere, stick.join("copy.zst")).unwrap();
+    let shown = laptop.ok(&["inspect", text(&stick)]).words();
+    assert!(shown.contains("copy.zst") && !shown.contains("link.zst"), "{shown}");
+}
+
+#[test]
+fn a_history_that_says_nothing_says_where_it_begins() {
+    let dir = scratch();
+    let desktop = Machine::replica(dir.path(), "desktop");
+    desktop.deliver("one");
+    let file = dir.path().join("invitation.zst");
+    desktop.ok(&["invite", "tablet", "--plain", "-o", text(&file)]);
+    let tablet = Machine::new(dir.path(), "tablet");
+    tablet.ok(&["join", text(&tablet.mail), text(&file)]);
+    let ran = tablet.ok(&["log", "--folder", "INBOX"]);
+    assert!(ran.stdout.is_empty(), "{ran:?}");
+    for words in ["no message like that", "it begins behind what this replica was made with, by `mailsync join`"] {
+        assert!(ran.stderr.contains(words), "{words}: {ran:?}");
+    }
+}
+
+#[test]
+fn a_restore_of_nothing_names_both_ways() {
+    let dir = scratch();
+    let desktop = Machine::replica(dir.path(), "desktop");
+    let ran = desktop.run(&["restore"]);
+    assert_eq!(ran.code, 2, "{ran:?}");
+    for words in ["FOLDER|ID", "--all"] {
+        assert!(ran.stderr.contains(words), "{words}: {ran:?}");
+    }
+    assert_eq!(desktop.run(&["restore", "--all", "INBOX"]).code, 2);
+    desktop.ok(&["restore", "--all"]);
+}
+
+#[test]
+fn the_log_has_what_was_done_by_this_replica_alone() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    laptop.deliver("one");
+    laptop.ok(&["scan"]);
+    desktop.deliver("two");
+    let bundle = desktop.ok(&["export", "--to", "laptop"]).stdout;
+    assert_eq!(laptop.run_with(&["import"], &bundle).code, 0);
+    let id = laptop.public_key().id().to_string();
+    for name in ["laptop", &id] {
+        let shown = laptop.ok(&["log", "--peer", name]).text().to_owned();
+        assert!(shown.contains("scan") && !shown.contains("import"), "{shown}");
+    }
+    let of_peer = laptop.ok(&["log", "--peer", &desktop.public_key().id().to_string()]).text().to_owned();
+    assert_eq!(of_peer, laptop.ok(&["log", "--peer", "desktop"]).text());
+    assert!(of_peer.contains("import"), "{of_peer}");
+    laptop.refuses(&["log", "--peer", "nobody"], b"", 2, &["there is no peer called nobody"]);
+}
+
+#[test]
+fn a_date_and_its_time_stand_on_one_line() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    exchange(&desktop, &laptop);
+    let is_date = |word: &str| word.len() == 10 && word.bytes().filter(|byte| *byte == b'-').count() == 2;
+    for columns in [40, 60, 80, 100] {
+        for command in ["peer list", "status", "log"] {
+            let typed = format!("stty cols {columns}; NO_COLOR=1 {}", laptop.line(command));
+            let Some(ran) = at_a_terminal(&typed, &[]) else { return };
+            let shown = String::from_utf8_lossy(&ran.stdout).into_owned();
+            let torn = shown.lines().find(|line| line.split_whitespace().next_back().is_some_and(is_date));
+            assert!(ran.code == 0 && torn.is_none(), "{columns}, {command}: {torn:?} in {shown}");
+        }
+    }
 }

@@ -62,7 +62,14 @@ fn a_shell_is_offered_peers_folders_jobs_and_the_numbers_in_the_trash() {
     fs::remove_dir_all(laptop.dir("Letters")).unwrap();
     laptop.ok(&["scan"]);
     let cases: &[(&[&str], &[&str])] = &[
-        (&["update", ""], &["desktop", "tablet"]),
+        // Who was invited and has not answered can neither be called nor have changed anything.
+        (&["update", ""], &["desktop"]),
+        (&["uux", "t"], &[]),
+        (&["undo", "--by", "t"], &[]),
+        (&["log", "--peer", "t"], &[]),
+        (&["trash", "list", "--by", "t"], &[]),
+        (&["peer", "remove", "t"], &["tablet"]),
+        (&["peer", "rename", "t"], &["tablet"]),
         (&["update", "d"], &["desktop"]),
         (&["export", "--to", ""], &["desktop", "tablet"]),
         (&["uux", "de"], &["desktop"]),

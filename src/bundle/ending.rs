@@ -17,6 +17,7 @@ use chacha20::ChaCha20;
 use chacha20::cipher::{KeyIvInit, StreamCipher, StreamCipherSeek};
 
 use super::frame::MAGIC;
+use super::otherwise::FirstBytes;
 use super::{Error, section};
 
 /// What stands behind a bundle in its age file: a skippable frame of zstd (RFC 8878, section 3.1.2), over which `zstd -d` goes on.
@@ -72,9 +73,9 @@ impl LastPiece {
             Some(end) if end + TAG < last.len() && section::MAGIC.starts_with(&self.bytes[end + TAG..]) => {
                 Error::Truncated
             }
-            Some(end) if end + TAG < last.len() => Error::corrupt(
-                "something that is not encrypted stands behind it, or it was changed after it was encrypted",
-            ),
+            Some(end) if end + TAG < last.len() => {
+                Error::BehindSealed { begins: FirstBytes::of(&self.bytes[end + TAG..]).without_blanks() }
+            }
             Some(_) => changed(),
             None if self.bytes.len() == FULL => changed(),
             // What begins as no bundle does was opened by another nonce than it was made with.

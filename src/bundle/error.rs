@@ -49,6 +49,19 @@ pub enum Error {
         /// something else.
         begins: Option<FirstBytes>,
     },
+    /// What stands behind a bundle doesn't begin as one does. The bundles before it have nothing to do with that.
+    #[error("what stands behind the bundle is no other one{}", begins.as_ref().map_or_else(String::new, |begins| format!(": it begins with {}", begins.quoted())))]
+    Behind {
+        /// Its first bytes, where nothing else says what it is.
+        begins: Option<FirstBytes>,
+    },
+    /// What stands behind an encrypted bundle is not encrypted. Where that one ends is found only by a mark in it, so it
+    /// may as well have been changed.
+    #[error("what stands behind the bundle isn't encrypted, or the bundle was changed at its end: it begins with {}", begins.quoted())]
+    BehindSealed {
+        /// Its first bytes.
+        begins: FirstBytes,
+    },
     /// It ends before its end.
     #[error("the bundle is cut off")]
     Truncated,
@@ -118,6 +131,15 @@ impl Error {
     /// Whether it is encrypted with a code that wasn't given.
     pub fn is_for_a_code(&self) -> bool {
         matches!(self, Self::Locked | Self::WrongCode)
+    }
+
+    /// The same error of what stands behind a bundle: that it is none is no fault in the one before it.
+    #[must_use]
+    pub(super) fn behind_one(self) -> Self {
+        match self {
+            Self::NotABundle { begins } => Self::Behind { begins: begins.map(|begins| begins.without_blanks()) },
+            other => other,
+        }
     }
 
     pub(super) fn corrupt(what: impl Into<Cow<'static, str>>) -> Self {

@@ -193,8 +193,11 @@ fn something_else_is_not_a_bundle() {
 #[test]
 fn something_that_follows_a_bundle_is_refused() {
     let bundle = Sample::new().bundle();
-    assert_corrupt(&[&bundle, b"garbage".as_slice()].concat(), "not another bundle");
-    assert_corrupt(&[&bundle, b"\0".as_slice()].concat(), "not another bundle");
+    for (behind, shown) in [(&b"garbage"[..], "\"garbage\""), (b"\0", "\"\\0\"")] {
+        let wrong = read(&[&bundle, behind].concat()).unwrap_err();
+        assert!(matches!(wrong, Error::Behind { .. }), "{wrong:?}");
+        assert_eq!(wrong.to_string(), format!("what stands behind the bundle is no other one: it begins with {shown}"));
+    }
 }
 
 #[test]

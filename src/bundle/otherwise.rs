@@ -54,6 +54,12 @@ impl FirstBytes {
         (!text.contains(is_odd)).then(|| crate::text::beginning(line, EXCERPT))
     }
 
+    /// The same without the blanks that stand before anything that can be seen.
+    pub(super) fn without_blanks(&self) -> Self {
+        let seen = self.0.trim_ascii_start();
+        if seen.is_empty() { self.clone() } else { Self(seen.to_vec()) }
+    }
+
     /// The first line, in quotation marks and made printable.
     pub fn quoted(&self) -> String {
         let line = self.0.iter().position(|&byte| byte == b'\n').unwrap_or(self.0.len());
@@ -94,6 +100,13 @@ mod tests {
         ];
         for (bytes, shown) in table {
             assert_eq!(FirstBytes::of(bytes).quoted(), shown);
+        }
+    }
+
+    #[test]
+    fn blanks_are_shown_only_where_there_is_nothing_else() {
+        for (bytes, shown) in [(&b"\n\n logout\n"[..], "\"logout\""), (b"logout", "\"logout\""), (b" \n", "\" \"")] {
+            assert_eq!(FirstBytes::of(bytes).without_blanks().quoted(), shown);
         }
     }
 

@@ -47,12 +47,10 @@ pub fn each_cover<R: Read + Seek>(
         let mut stream = Stream::opened_by(BufReader::new(&mut source), keys.clone());
         match stream.next_unopened() {
             Err(Error::Empty) if at > 0 => return Ok(()),
-            Err(Error::NotABundle { .. }) if at > 0 => {
-                return Err(Error::corrupt("the data behind it in the file is not another bundle"));
-            }
             Err(sealed) if sealed.is_for_others() && behind == Behind::Seen => {
                 return each_encrypted(&mut stream, Some(sealed), visit);
             }
+            Err(other) if at > 0 => return Err(other.behind_one()),
             Err(other) => return Err(other),
             Ok(None) => return Ok(()),
             Ok(Some(reader)) => {
@@ -192,6 +190,8 @@ mod tests {
         assert!(matches!(numbers(b"Subject: hello\n").1, Err(Error::NotABundle { .. })));
         let (found, result) = numbers(&[&small(1)[..], b"Subject: hello\n"].concat());
         assert_eq!(found, [1]);
-        assert!(matches!(result, Err(Error::Corrupt { .. })));
+        let wrong = result.unwrap_err();
+        assert!(matches!(wrong, Error::Behind { .. }));
+        assert!(wrong.to_string().ends_with(": it begins with \"Subject: hello\""), "{wrong}");
     }
 }

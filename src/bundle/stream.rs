@@ -71,15 +71,14 @@ impl<R: BufRead> Stream<R> {
             Ok(true) => {}
             Ok(false) if self.any => return Ok(None),
             Ok(false) => return Err(Error::Empty),
-            Err(Error::NotABundle { .. }) if self.any => {
-                return Err(Error::corrupt("the data behind it in the stream is not another bundle"));
-            }
+            Err(other) if self.any => return Err(other.behind_one()),
             Err(other) => return Err(other),
         }
-        self.any = true;
+        let any = std::mem::replace(&mut self.any, true);
         self.within = true;
         let frame = Frame::open(&mut self.source)?;
-        Unopened::read(frame, &mut self.within).map(Some)
+        let read = Unopened::read(frame, &mut self.within);
+        read.map(Some).map_err(|error| if any { error.behind_one() } else { error })
     }
 }
 

@@ -183,7 +183,7 @@ pub struct Init {
 #[derive(Debug, clap::Args)]
 pub struct Update {
     /// The peers; without any, all peers that the configuration tells how to reach
-    #[arg(value_name = "PEER", add = ArgValueCompleter::new(complete::peers))]
+    #[arg(value_name = "PEER", add = ArgValueCompleter::new(complete::only_peers))]
     pub peers: Vec<String>,
     /// Call so many peers at a time. One by one, each gets what those before it have brought
     #[arg(long, short, value_name = "N", default_value_t = 1, value_parser = whole::<usize>(1..=u64::MAX))]
@@ -350,7 +350,7 @@ pub struct Import {
 #[derive(Debug, clap::Args)]
 pub struct Uux {
     /// The peer that is to run it
-    #[arg(add = ArgValueCompleter::new(complete::peers))]
+    #[arg(add = ArgValueCompleter::new(complete::only_peers))]
     pub peer: String,
     /// The command, as the peer's rules call it, and its arguments: all that follows, -- included, is the peer's
     #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND")]

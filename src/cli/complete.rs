@@ -15,6 +15,11 @@ pub fn peers(typed: &OsStr) -> Vec<CompletionCandidate> {
     choices(typed, |glance, _| glance.peers())
 }
 
+/// The peers, who have answered their invitations if they got any.
+pub fn only_peers(typed: &OsStr) -> Vec<CompletionCandidate> {
+    choices(typed, |glance, _| glance.only_peers())
+}
+
 /// The folders.
 pub fn folders(typed: &OsStr) -> Vec<CompletionCandidate> {
     choices(typed, |glance, _| Ok(without_words(glance.folders())))

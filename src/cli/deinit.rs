@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 
-use mailsync::config::Config;
 use mailsync::error::Error;
 use mailsync::replica::{Home, LeaveOptions, LeavePlan, LeftBehind, Losing, Replica, TrashFate, Unseen};
 use mailsync::text::{bytes, plural, printable};
@@ -38,7 +37,7 @@ pub fn run(context: &Context, args: Deinit) -> CommandResult {
         dry_run: dry_run(dry),
         lock_timeout: context.lock_timeout,
     };
-    tell(context, &home, replica.config(), &plan, &options.trash);
+    tell(context, &home, &replica, &plan, &options.trash);
     let (about, name) = (Own::from(&replica), replica.config().name.clone());
     let document =
         |left: Option<&LeftBehind>| context.out.document(&document::deinit::Deinit::of(about.clone(), &plan, left));
@@ -69,8 +68,9 @@ fn confirm(name: &str) -> Result<(), Error> {
 }
 
 /// Says what goes, and what stays.
-fn tell(context: &Context, home: &Home, config: &Config, plan: &LeavePlan, trash: &TrashFate) {
+fn tell(context: &Context, home: &Home, replica: &Replica, plan: &LeavePlan, trash: &TrashFate) {
     let say = |what: &dyn Display| context.out.say(what);
+    let (id, config) = (replica.public_key().id(), replica.config());
     let (name, root) = (&config.name, config.mail_root.display());
     say(&format_args!("stays: the mail in {root}, {}", plural(plan.totals.entries, "message")));
     let former = (plan.former_keys > 0).then(|| format!(", {}", plural(plan.former_keys, "former key")));
@@ -107,7 +107,11 @@ fn tell(context: &Context, home: &Home, config: &Config, plan: &LeavePlan, trash
     let all = plan.peers.iter().map(|(peer, _)| peer).chain(&plan.distant).map(|peer| printable(peer));
     let all: Vec<String> = all.collect();
     if !all.is_empty() {
-        say(&format_args!("next, on {}: `mailsync peer remove {name}`, by its name there", all.join(", ")));
+        let peers = all.join(", ");
+        say(&format_args!(
+            "next, on {peers}: `mailsync peer remove {name}`, if `mailsync peer list` shows {id} by that name there; if by another one, \
+             with that; if not at all, there is nothing to remove"
+        ));
     }
 }
 

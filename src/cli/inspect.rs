@@ -34,7 +34,7 @@ pub fn inspect(context: &Context, args: &LookInto) -> CommandResult {
         telling => telling,
     };
     let mut before = (String::new(), 0);
-    let files = source::files(&args.bundles, Ok);
+    let files = source::files(context, &args.bundles, Ok);
     let result = each_bundle(files, &keys, &mut Vec::new(), |reader, source, read| {
         let manifest = reader.manifest().clone();
         let encrypted = reader.is_encrypted();
@@ -77,7 +77,7 @@ pub fn verify(context: &Context, args: &LookInto) -> CommandResult {
     let mut failed = Vec::new();
     // Each is judged as if those before it had been imported, as an import of all of them would do it.
     let mut foreseen = Foreseen::default();
-    let files = source::files(&args.bundles, |files| replica.in_order(files));
+    let files = source::files(context, &args.bundles, |files| replica.in_order(files));
     let result = each_bundle(files, &replica.keys(), &mut failed, |reader, source, _| {
         let manifest = reader.manifest().clone();
         let sender = replica.sender_of(&manifest)?;
@@ -255,11 +255,12 @@ fn describe(
     let (from, whom) = (
         known(&manifest.sender.id)?,
         match &manifest.recipient {
+            None if manifest.invitation.is_some() => String::from("whoever gets it first and joins with it"),
             None => String::from("any peer"),
             Some(id) => format!("{id} ({})", known(id)?),
         },
     );
-    Ok(vec![
+    let mut lines = vec![
         format!("bundle     {} ({kind}), made {}", manifest.number, local_time(manifest.made)),
         format!("from       {} {} ({from})", printable(&manifest.sender.name), manifest.sender.id),
         format!("for        {whom}"),
@@ -282,5 +283,9 @@ fn describe(
         format!("wants      {}", plural(manifest.wants.len() as u64, "message")),
         String::from("signature  holds for the key that it names"),
         format!("encrypted  {}", if encrypted { "yes" } else { "no" }),
-    ])
+    ];
+    if let Some(invitation) = &manifest.invitation {
+        lines.insert(3, format!("invites    a new replica, which its sender calls {}", printable(&invitation.name)));
+    }
+    Ok(lines)
 }

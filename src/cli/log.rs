@@ -15,6 +15,10 @@ use super::failure::CommandResult;
 use super::moment::local;
 use super::view::all_signed;
 
+/// How far the history of messages goes back.
+const HOW_FAR: &str = "it begins behind what this replica was made with, by `mailsync join` or its first scan, and goes back as far as \
+                       history_days in config.toml says";
+
 pub fn run(context: &Context, args: &Log) -> CommandResult {
     let since = args.since.as_ref().map(|moment| context.millis(moment)).transpose()?;
     if args.message.is_some() || args.folder.is_some() || args.removed || args.overruled {
@@ -58,7 +62,7 @@ fn messages(context: &Context, args: &Log, since: Option<u64>) -> CommandResult 
     let origins = message.map(|message| replica.origins(message)).transpose()?;
     let untold = origins.as_ref().filter(|origins| events.is_empty() && origins.folders.is_empty()).map(|origins| {
         Error::failed(format!("looking for what became of {}: the history tells nothing of it", origins.digest))
-            .advise("it goes back as far as history_days in config.toml says")
+            .advise(HOW_FAR)
     });
     if context.out.json() {
         let mut documents = Vec::with_capacity(events.len());
@@ -108,11 +112,11 @@ fn messages(context: &Context, args: &Log, since: Option<u64>) -> CommandResult 
 fn say_that_there_is_none(context: &Context, args: &Log) {
     let what = if args.overruled {
         "no change was overruled that fits this: wherever a message was changed here and elsewhere before they heard of each \
-         other, all changes hold, as far as the history tells; it"
+         other, all changes hold, as far as the history tells"
     } else {
-        "the history tells of no message like that; it"
+        "the history tells of no message like that"
     };
-    context.out.say(format_args!("{what} goes back as far as history_days in config.toml says"));
+    context.out.say(format_args!("{what}; {HOW_FAR}"));
 }
 
 /// What became of a message, in words.

@@ -106,13 +106,13 @@ fn broken(line: &str, width: usize) -> String {
     textwrap::fill(line, options)
 }
 
-/// The words of a line; what stands between backticks is one.
+/// The words of a line; what stands between backticks is one, and so are a date and the time behind it.
 pub fn words(line: &str) -> Box<dyn Iterator<Item = Word<'_>> + '_> {
     let mut rest = line;
     Box::new(std::iter::from_fn(move || {
         let (mut is_command, mut after_blank) = (false, false);
         let end = rest.char_indices().find_map(|(at, c)| {
-            let ends = after_blank && c != ' ';
+            let ends = after_blank && c != ' ' && !is_one_time(rest[..at].trim_end(), &rest[at..]);
             is_command ^= c == '`';
             after_blank = c == ' ' && !is_command;
             ends.then_some(at)
@@ -121,6 +121,21 @@ pub fn words(line: &str) -> Box<dyn Iterator<Item = Word<'_>> + '_> {
         rest = more;
         (!word.is_empty()).then(|| Word::from(word))
     }))
+}
+
+/// Whether a word ends with a date and the next one is the time of that day, or ends with a time and the next one is its distance
+/// from UTC.
+fn is_one_time(word: &str, next: &str) -> bool {
+    let fits = |text: &str, pattern: &str| {
+        text.len() >= pattern.len()
+            && text.bytes().zip(pattern.bytes()).all(|(is, as_)| is == as_ || as_ == b'0' && is.is_ascii_digit())
+    };
+    let ends = |pattern: &str| {
+        let start = word.len().checked_sub(pattern.len());
+        start.and_then(|start| word.get(start..)).is_some_and(|end| fits(end, pattern))
+    };
+    let is_distance = ["+00", "-00"].into_iter().any(|distance| fits(next, distance));
+    ends("0000-00-00") && fits(next, "00:00") || ends("0000-00-00 00:00") && is_distance
 }
 
 #[cfg(test)]
@@ -156,6 +171,18 @@ mod tests {
             (
                 "laptop  SHA256:ygrPqsk5wk667i4i3fnEDB/3R/C2o2VuOlIWJAm1Yvs  never",
                 "laptop\n    SHA256:ygrPqsk5wk667i4i3fnEDB/3R/C2o2VuOlIWJAm1Yvs\n    never",
+            ),
+            (
+                "laptop: heard of it last at 2026-11-29 13:00:00+01:00, and sent then",
+                "laptop: heard of it last at\n    2026-11-29 13:00:00+01:00, and sent then",
+            ),
+            (
+                "seen within the day of 2026-11-29 13:00 +0100 and then",
+                "seen within the day of\n    2026-11-29 13:00 +0100 and then",
+            ),
+            (
+                "a range of numbers is as such 2026-11-29 to 2026",
+                "a range of numbers is as such 2026-11-29 to\n    2026",
             ),
             ("an odd ` in it, and then much more that is long", "an odd\n    ` in it, and then much more that is long"),
         ] {

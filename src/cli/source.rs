@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use mailsync::bundle::PublicKey;
 use mailsync::error::{Error, Result};
-use mailsync::replica::is_called_a_bundle;
+use mailsync::replica::{is_called_a_bundle, link_passed_over};
+
+use super::context::Context;
 
 /// The size of one read, in bytes.
 const BUFFER: usize = 256 << 10;
@@ -28,11 +30,15 @@ pub fn comes_slowly(path: &Path) -> bool {
 }
 
 /// The files that are meant by these paths: of a directory those that are called bundles, in the order of their names or in
-/// that which `order` makes of it.
+/// that which `order` makes of it. Symbolic links in it are told of and passed over, as by an import.
 ///
 /// # Errors
 /// A directory can't be listed, or has no such file.
-pub fn files(paths: &[PathBuf], order: impl Fn(Vec<PathBuf>) -> Result<Vec<PathBuf>>) -> Result<Vec<PathBuf>> {
+pub fn files(
+    context: &Context,
+    paths: &[PathBuf],
+    order: impl Fn(Vec<PathBuf>) -> Result<Vec<PathBuf>>,
+) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
         if !path.is_dir() {
@@ -42,16 +48,20 @@ pub fn files(paths: &[PathBuf], order: impl Fn(Vec<PathBuf>) -> Result<Vec<PathB
         let fail = |error| Error::io("listing", path, error).advise("see that it can be read, then run this again");
         let names = std::fs::read_dir(path).and_then(|items| items.map(|item| Ok(item?.path())).collect());
         let mut names: Vec<PathBuf> = names.map_err(fail)?;
-        names.retain(|name| is_called_a_bundle(name) && !name.is_dir());
-        if names.is_empty() {
+        names.retain(|name| is_called_a_bundle(name) && (name.is_symlink() || !name.is_dir()));
+        names.sort();
+        let (links, mut names): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| name.is_symlink());
+        for link in &links {
+            context.out.say(format_args!("note: {}", link_passed_over(link)));
+        }
+        if names.is_empty() && links.is_empty() {
             return Err(Error::failed(format!(
                 "listing {}: there is no file called *.zst or *.zst.age in it",
                 path.display()
             ))
             .advise("name the file, or another directory: those in it are not looked into"));
         }
-        names.sort();
-        files.append(&mut order(names)?);
+        files.append(&mut order(std::mem::take(&mut names))?);
     }
     Ok(files)
 }

@@ -30,12 +30,17 @@ impl Glance {
 
     /// The peers, and the machines that were invited.
     pub fn peers(&self) -> Result<Vec<Choice>> {
+        let invited = self.0.invitations()?.into_iter().map(|one| (one.name, String::from("invited")));
+        Ok(self.only_peers()?.into_iter().chain(invited).collect())
+    }
+
+    /// The peers: a machine that was invited is none before it has answered.
+    pub fn only_peers(&self) -> Result<Vec<Choice>> {
         let peers = self.0.peers()?.into_iter().map(|peer| {
             let word = if peer.distant { "a distant peer" } else { "a peer" };
             (peer.name, word.to_owned())
         });
-        let invited = self.0.invitations()?.into_iter().map(|one| (one.name, String::from("invited")));
-        Ok(peers.chain(invited).collect())
+        Ok(peers.collect())
     }
 
     /// The folders that are there.

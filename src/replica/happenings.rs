@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use super::authors::Who;
 use super::by_message_id::as_message_id;
 use super::{Replica, Selection};
 use crate::disk::{hash_file, is_absent};
 use crate::error::{Error, Result};
 use crate::message::FileKind;
 use crate::model::{Digest, FolderName, Stamp};
-use crate::state::{EventFilter, EventKind, MessageEvent, TrashFilter};
+use crate::state::{Concerns, Event, EventFilter, EventKind, MessageEvent, TrashFilter};
 use crate::text::did_you_mean;
 
 /// The number of something in the trash has fewer digits; a digest that is cut has at least so many.
@@ -61,6 +62,26 @@ impl Replica {
             &EventFilter { digest: *message, folder: folder.clone(), since: *since, by, kind: *kind },
             *limit,
         )
+    }
+
+    /// The last things that were done, the oldest first: at most `limit` of them, since this time (milliseconds since 1970 UTC),
+    /// and which concern this peer. Those that concern this replica alone are had by its own name.
+    ///
+    /// # Errors
+    /// The history can't be read, or nobody has this name or id and nobody ever had it.
+    pub fn history(&self, limit: u64, since: Option<u64>, peer: Option<&str>) -> Result<Vec<Event>> {
+        let of = |whose: Concerns<'_>| self.state.history(limit, since, whose);
+        let Some(name) = peer else { return of(Concerns::Anybody) };
+        let was_there = || Ok::<_, Error>(!self.state.history(1, None, Concerns::Peer(name))?.is_empty());
+        if self.is_called(name)? || was_there()? {
+            return of(Concerns::Peer(name));
+        }
+        let author = self.author(name)?;
+        of(if author.who == Who::Replica(self.public_key().id()) {
+            Concerns::NoPeer
+        } else {
+            Concerns::Peer(&author.name)
+        })
     }
 
     /// A folder that a person names must be one, or have been one, as far as is remembered; or stand above one.

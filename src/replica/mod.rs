@@ -70,7 +70,7 @@ pub use home::Home;
 pub use hooks::Hook;
 pub use import::{
     Arrived, Changes, Foreseen, ImportOptions, ImportOutcome, Imported, Lying, Origin, Reception, Refusal, Sender,
-    is_called_a_bundle,
+    is_called_a_bundle, link_passed_over,
 };
 pub use init::InitOptions;
 pub use jobs::{JobReportBody, JobResult, JobRun, JobStanding};
@@ -163,6 +163,12 @@ pub enum Access {
     Write(Duration),
 }
 
+impl Access {
+    fn opens(self, database: &Path) -> Result<State> {
+        if self == Self::Read { State::open_to_read(database) } else { State::open(database) }
+    }
+}
+
 impl Replica {
     /// Opens the replica that lives in `home`.
     ///
@@ -253,7 +259,7 @@ impl Replica {
         home.check_lived_in(disk)?;
         let config = Config::read(disk, &home.config_file())?;
         let mut mended = home.open_beside_database(disk)?;
-        let state = State::open(&home.database())?;
+        let state = access.opens(&home.database())?;
         let keys = Arc::new(KeyRing::read(disk, home, passphrases(Some(&config), &world), state.own_id()?.as_ref())?);
         if lock.is_some() {
             mended.extend(home.mend_modes(disk, &config.mail_root)?);
@@ -439,23 +445,6 @@ impl Replica {
         let id = if home.has_state(disk)? { State::open(&home.database())?.own_id()? } else { None };
         let ring = KeyRing::read(disk, home, passphrases(config.as_ref(), world), id.as_ref())?;
         Ok(keyring::keys(&Arc::new(ring)))
-    }
-
-    /// The last `limit` events of the history at most, the oldest of them first: those since a time (milliseconds since
-    /// 1970 UTC) that concern a peer of this name, if these are given.
-    ///
-    /// # Errors
-    /// The history can't be read, or there is no peer of this name and never was one.
-    pub fn history(&self, limit: u64, since: Option<u64>, peer: Option<&str>) -> Result<Vec<Event>> {
-        let events = self.state.history(limit, since, peer)?;
-        if let Some(peer) = peer
-            && events.is_empty()
-            && !self.is_called(peer)?
-            && self.state.history(1, None, Some(peer))?.is_empty()
-        {
-            return Err(self.unknown_peer(peer));
-        }
-        Ok(events)
     }
 
     /// The state, for the tests to look into. A program uses the verbs.

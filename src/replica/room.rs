@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use super::Replica;
-use crate::disk::Disk;
+use crate::disk::{Disk, Space};
 use crate::error::{Error, Result};
 use crate::text::bytes;
 
@@ -38,8 +38,8 @@ impl Room<'_> {
             return Ok(());
         }
         let needed = (total - self.checked).max(STEP);
-        match self.disk.free_space(&self.dir) {
-            Ok(Some(free)) if free < needed => {
+        match self.disk.space(&self.dir) {
+            Ok(Some(Space { free, .. })) if free < needed => {
                 Err(format!("{} more are to be written, and {} are free there", bytes(needed), bytes(free)))
             }
             _ => {

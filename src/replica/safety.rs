@@ -91,8 +91,8 @@ impl Earlier {
 pub(super) struct Done {
     /// Whether anything was removed.
     pub removed: bool,
-    /// Whether anything was moved out of a folder.
-    pub moved: bool,
+    /// When the first thing was moved out of a folder, if any was: milliseconds since 1970 UTC, by the clock of whoever moved it.
+    pub moved: Option<u64>,
 }
 
 impl Done {
@@ -105,8 +105,11 @@ impl Done {
         if self.removed {
             ways.push(format!("`mailsync trash restore --since \"{since}\"` brings back what was removed"));
         }
-        if self.moved {
-            ways.push(format!("`mailsync undo --by {peer} --since TIME` takes back what {peer} has moved since then"));
+        if let Some(moved) = self.moved {
+            let since = local_time(moved);
+            ways.push(format!(
+                "`mailsync undo --by {peer} --since \"{since}\"` takes back what {peer} has moved since then"
+            ));
         }
         format!(
             "much was removed or moved elsewhere, as was allowed; if it was a mistake, {}: here, and everywhere with the next bundles \
@@ -420,7 +423,7 @@ fn too_much(limits: &Limits, gain: &Gain, held: &Amount) -> Option<TooMuch> {
 pub(super) fn check_room(what: &str, needed: u64, free: Option<u64>, dir: &std::path::Path) -> Result<()> {
     match free {
         Some(free) if needed > free => Err(Error::failed(format!(
-            "importing: {} of {what} are to be written below {}, and {} are free there",
+            "importing: {} of {what}, counted in blocks of the disk, are to be written below {}, and {} are free there",
             bytes(needed),
             dir.display(),
             bytes(free)
@@ -620,9 +623,10 @@ mod tests {
         for (removed, moved, restore, undo) in
             [(true, false, true, false), (false, true, false, true), (true, true, true, true)]
         {
+            let moved = moved.then_some(1_700_000_000_000);
             let words = Done { removed, moved }.way_back(1_800_000_000_000, "desktop");
             assert_eq!(words.contains("`mailsync trash restore --since \"20"), restore, "{words}");
-            assert_eq!(words.contains("`mailsync undo --by desktop --since TIME`"), undo, "{words}");
+            assert_eq!(words.contains("`mailsync undo --by desktop --since \"2023-11-"), undo, "{words}");
         }
     }
 

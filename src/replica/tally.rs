@@ -9,7 +9,7 @@ use super::safety::{
 use crate::bundle::ReplicaId;
 use crate::config::Limits;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Amount, Knowledge};
+use crate::model::{Amount, Clock, Knowledge};
 use crate::state::{Alarm, Departed, EntryKey, EntryRow, FolderKey, Guarded, Since, State, Transaction};
 
 /// What was there before the first bundle of the command, and what its bundles have added since. After an import that
@@ -35,6 +35,8 @@ pub(super) struct Tally {
     way: By,
     /// When the command began: milliseconds since 1970 UTC.
     began: u64,
+    /// The oldest move in the bundle that was counted last, by the clock of whoever moved it.
+    oldest_move: Option<Clock>,
     /// What the bundle that was counted last does, if that is much and was allowed.
     allowed: Cell<Option<Done>>,
     /// In a dry run, the first refusal of the bundle that is looked at: the look goes on.
@@ -114,6 +116,7 @@ impl Tally {
         self.way = way;
         self.told.take();
         self.allowed.take();
+        self.oldest_move = None;
         // If an earlier bundle was refused, all of this was undone with it.
         tx.begin_departed()?;
         let alarm = |guarded, is_allowed| -> Result<Option<Standing>> {
@@ -141,6 +144,11 @@ impl Tally {
     /// An entry whose file is in this folder leaves it for another one, or for none since it is removed.
     pub fn depart(&self, tx: &Transaction<'_>, row: &EntryRow, from: FolderKey, to: Option<FolderKey>) -> Result<()> {
         self.lists_with(row.key).try_for_each(|since| tx.add_departed(since, row.key, from, to, row.entry.size))
+    }
+
+    /// The bundle moves a message, and did so at this time by the clock of whoever moved it.
+    pub fn note_move(&mut self, moved: Clock) {
+        self.oldest_move = Some(self.oldest_move.map_or(moved, |oldest| oldest.min(moved)));
     }
 
     /// An entry that had no file gets one.
@@ -188,8 +196,9 @@ impl Tally {
         if allowed == (MassDelete::Allow, DryRun::No) {
             let is_much = guard_losses((MassDelete::Refuse, DryRun::No), limits, self.way, &losses).is_err();
             let left: u64 = losses.by_folder.iter().map(|(_, loss)| loss.gone).sum();
-            let (removed, moved) = (losses.all.gone > 0, left > losses.all.gone);
-            self.allowed.set((is_much && (removed || moved)).then_some(Done { removed, moved }));
+            let removed = losses.all.gone > 0;
+            let moved = self.oldest_move.filter(|_| left > losses.all.gone).map(Clock::millis);
+            self.allowed.set((is_much && (removed || moved.is_some())).then_some(Done { removed, moved }));
         }
         if by_itself.is_err() {
             self.refused.set(Some(Guarded::Removed));

@@ -95,14 +95,22 @@ pub(super) fn opening(path: &Path, error: &rusqlite::Error) -> Error {
         (Err(why), _) if Scope::of(why) == Scope::Disk => return told(why).advise(Remedy::FailingDisk.words()),
         _ => {}
     }
-    let dir = path.parent().unwrap_or(path);
-    match RealDisk.free_space(dir) {
+    match too_little(path) {
         // Whatever can't be made or written there: that is why.
-        Ok(Some(free)) if free < FULL => {
-            told(&format!("{error}, and {} are free there", bytes(free))).advise(Remedy::Room.words())
-        }
-        _ => told(&error.to_string()).advise(remedy.words()),
+        Some(free) => told(&format!("{error}, and {} are free there", bytes(free))).advise(Remedy::Room.words()),
+        None => told(&error.to_string()).advise(remedy.words()),
     }
+}
+
+/// Whether the disk with this database is full.
+pub(super) fn is_full(path: &Path) -> bool {
+    too_little(path).is_some()
+}
+
+/// How many bytes are free beside a database, if they are too few.
+fn too_little(path: &Path) -> Option<u64> {
+    let space = RealDisk.space(path.parent().unwrap_or(path)).ok()??;
+    (space.free < FULL).then_some(space.free)
 }
 
 /// A disk is full when fewer bytes are free than `SQLite` needs beside a database.

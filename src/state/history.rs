@@ -126,6 +126,17 @@ pub struct Event {
     pub text: String,
 }
 
+/// Whom the events concern that are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Concerns<'n> {
+    /// Anybody.
+    Anybody,
+    /// The peer of this name.
+    Peer(&'n str),
+    /// No peer, but this replica alone.
+    NoPeer,
+}
+
 impl State {
     /// Whether the history has this action with this peer and these words.
     pub fn is_recorded(&self, action: Action, peer: &str, text: &str) -> Result<bool> {
@@ -153,20 +164,26 @@ impl State {
     }
 
     /// The last `limit` events at most, the oldest of them first: those that were done since a time (milliseconds since
-    /// 1970 UTC) and concern a peer of this name, if these are given.
+    /// 1970 UTC), if that is given, and that concern whoever is asked for.
     ///
     /// # Errors
     /// An event names an action that this version doesn't know.
-    pub fn history(&self, limit: u64, since: Option<u64>, peer: Option<&str>) -> Result<Vec<Event>> {
+    pub fn history(&self, limit: u64, since: Option<u64>, whose: Concerns<'_>) -> Result<Vec<Event>> {
+        let peer = match whose {
+            Concerns::Peer(name) => Some(name),
+            Concerns::Anybody | Concerns::NoPeer => None,
+        };
         let mut query = self.conn.prepare_cached(
             "SELECT at, command, peer, text FROM (
-                 SELECT * FROM history WHERE (?2 IS NULL OR at >= ?2) AND (?3 IS NULL OR peer = ?3) ORDER BY key DESC LIMIT ?1
+                 SELECT * FROM history WHERE (?2 IS NULL OR at >= ?2) AND (?3 IS NULL OR peer = ?3)
+                     AND (NOT ?4 OR peer IS NULL) ORDER BY key DESC LIMIT ?1
              ) ORDER BY key",
         )?;
         let mut rows = query.query((
             i64::try_from(limit).unwrap_or(i64::MAX),
             since.map(|since| i64::try_from(since).unwrap_or(i64::MAX)),
             peer,
+            whose == Concerns::NoPeer,
         ))?;
         let mut events = Vec::new();
         while let Some(row) = rows.next()? {

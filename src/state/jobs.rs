@@ -332,12 +332,13 @@ impl State {
         self.digests("SELECT DISTINCT digest FROM blob WHERE job = ?", [job.0])
     }
 
-    /// The sizes, all together, of the attachments that jobs need and that are not here.
-    pub fn missing_attachment_bytes(&self) -> Result<u64> {
+    /// The sizes, all together, of the attachments that jobs need and that are not here, if each takes blocks of so many
+    /// bytes.
+    pub fn missing_attachment_bytes(&self, block: u64) -> Result<u64> {
         let mut query = self.conn.prepare_cached(
-            "SELECT COALESCE(SUM(size), 0) FROM (SELECT MAX(size) AS size FROM blob WHERE here = 0 GROUP BY digest)",
+            "SELECT COALESCE(SUM((size + ?1 - 1) / ?1 * ?1), 0) FROM (SELECT MAX(size) AS size FROM blob WHERE here = 0 GROUP BY digest)",
         )?;
-        Ok(query.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
+        Ok(query.query_row([block.max(1).cast_signed()], |row| row.get::<_, i64>(0))?.cast_unsigned())
     }
 
     /// The attachments that jobs need and that are not here, sorted, at most `limit` of them.

@@ -61,7 +61,7 @@ pub use fault::LOST;
 pub use folder_rows::{FolderKey, FolderRow};
 pub use folders::Directory;
 pub use happenings::{EventFilter, EventKind, FolderEvents, MessageEvent, Occasion, OccasionKey};
-pub use history::{Action, Event, EventKey};
+pub use history::{Action, Concerns, Event, EventKey};
 pub use invitations::{Invited, Spent};
 pub use job_news::News;
 pub use jobs::{Forgotten, Job, JobKey, StatementKind, StoredStatement};
@@ -80,7 +80,7 @@ use crate::error::{Error, Result};
 use crate::model::{Digest, Incarnation, StateDigest};
 use counts::Counts;
 use disk_name_rows::DiskNames;
-use fault::opening;
+use fault::{is_full, opening};
 use folder_rows::Folders;
 use ordinals::Ordinals;
 
@@ -161,8 +161,25 @@ impl State {
     /// # Errors
     /// It isn't there, is not a state database, or was written by a newer mailsync.
     pub fn open(path: &Path) -> Result<Self> {
+        Self::open_sharing(path, true)
+    }
+
+    /// The same for who only reads. Where the disk is full, so that what `SQLite` shares between processes finds no room, the
+    /// database is opened for this process alone: others wait until it is closed.
+    ///
+    /// # Errors
+    /// As for [`State::open`].
+    pub fn open_to_read(path: &Path) -> Result<Self> {
+        Self::open(path).or_else(|error| if is_full(path) { Self::open_sharing(path, false) } else { Err(error) })
+    }
+
+    fn open_sharing(path: &Path, shared: bool) -> Result<Self> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let conn = Connection::open_with_flags(path, flags).map_err(|error| opening(path, &error))?;
+        if !shared {
+            // Then the index of the write-ahead log is kept in memory (sqlite.org/wal.html, section 8).
+            conn.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(|error| opening(path, &error))?;
+        }
         configure(&conn).map_err(|error| opening(path, &error))?;
         let version: i64 =
             conn.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|error| opening(path, &error))?;

@@ -126,12 +126,13 @@ impl State {
         keys.map(|key| self.entry(key?)?.ok_or_else(|| damaged("a missing entry's number"))).collect()
     }
 
-    /// How large all messages are together whose contents are nowhere on this machine, by what their entries tell.
-    pub fn missing_bytes(&self) -> Result<u64> {
+    /// How large all messages are together whose contents are nowhere on this machine, by what their entries tell, if each takes
+    /// blocks of so many bytes.
+    pub fn missing_bytes(&self, block: u64) -> Result<u64> {
         let mut query = self.conn.prepare_cached(
-            "SELECT COALESCE(SUM(e.size), 0) FROM missing m CROSS JOIN entry e ON e.key = m.entry WHERE e.alive",
+            "SELECT COALESCE(SUM((e.size + ?1 - 1) / ?1 * ?1), 0) FROM missing m CROSS JOIN entry e ON e.key = m.entry WHERE e.alive",
         )?;
-        Ok(query.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
+        Ok(query.query_row([block.max(1).cast_signed()], |row| row.get::<_, i64>(0))?.cast_unsigned())
     }
 
     /// How many entries are alive and lack their contents.

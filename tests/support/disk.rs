@@ -20,7 +20,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use mailsync::disk::{Disk, FileType, Meta, RealDisk, Rights, Scratch};
+use mailsync::disk::{Disk, FileType, Meta, RealDisk, Rights, Scratch, Space};
 use mailsync::model::Mtime;
 use rustix::io::Errno;
 
@@ -464,8 +464,8 @@ impl Disk for Watch {
     }
 
     /// Nothing is done by asking: it is no call that could fail or be stopped at.
-    fn free_space(&self, dir: &Path) -> io::Result<Option<u64>> {
-        self.inner().free.map_or_else(|| RealDisk.free_space(dir), |free| Ok(Some(free)))
+    fn space(&self, dir: &Path) -> io::Result<Option<Space>> {
+        self.inner().free.map_or_else(|| RealDisk.space(dir), |free| Ok(Some(Space { free, block: 1 })))
     }
 }
 

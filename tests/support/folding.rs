@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use mailsync::disk::{Disk, FileType, Meta, Rights, Scratch};
+use mailsync::disk::{Disk, FileType, Meta, Rights, Scratch, Space};
 use mailsync::model::Mtime;
 use rustix::io::Errno;
 
@@ -182,7 +182,7 @@ impl Disk for Folding {
         self.below.remove_dir(&self.path(dir))
     }
 
-    fn free_space(&self, dir: &Path) -> io::Result<Option<u64>> {
-        self.below.free_space(&self.path(dir))
+    fn space(&self, dir: &Path) -> io::Result<Option<Space>> {
+        self.below.space(&self.path(dir))
     }
 }

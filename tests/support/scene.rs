@@ -604,7 +604,9 @@ impl Scene {
     pub fn was_done_before(&self, said: &str) -> bool {
         match self.command {
             Command::Undo => said.contains("it has moved and flagged nothing since then"),
-            Command::ExportToFile | Command::Invite => said.contains("there is a bundle that this replica has written"),
+            Command::ExportToFile | Command::Invite => {
+                said.contains("there is already a bundle that this replica has written")
+            }
             _ => false,
         }
     }

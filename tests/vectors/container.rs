@@ -509,9 +509,9 @@ fn first(draft: &mut Draft) {
 /// A good bundle, and something behind it.
 fn streams() -> Vec<Vector> {
     let behind: [Bad; 5] = [
-        ("something else behind it", "9.6", "not another bundle", |f| f.file = |b| *b = b"garbage".to_vec()),
-        ("a zero behind the frame", "9.6", "not another bundle", |f| f.file = |b| *b = vec![0]),
-        ("a skippable frame behind it", "9.6", "not another bundle", |f| {
+        ("something else behind it", "9.6", "is no other one", |f| f.file = |b| *b = b"garbage".to_vec()),
+        ("a zero behind the frame", "9.6", "is no other one", |f| f.file = |b| *b = vec![0]),
+        ("a skippable frame behind it", "9.6", "is no other one", |f| {
             f.file = |b| *b = vec![0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 0];
         }),
         ("a second bundle that is cut off", "9.2", "cut off", |f| f.file = |b| b.truncate(b.len() / 2)),

@@ -191,7 +191,7 @@ pub fn vectors() -> Vec<Vector> {
             sealed("with-something-behind"),
         ),
         bad("something behind its mark", "9.6", "something stands behind it", sealed("with-something-behind-its-mark")),
-        bad("one that is not encrypted behind it", "9.6", "not encrypted stands behind it", {
+        bad("one that is not encrypted behind it", "9.6", "behind the bundle isn't encrypted", {
             [honest_one.clone(), later()].concat()
         }),
         bad("one that more can open than may", "9.15", "the number of those who can open it", sealed("for-too-many")),

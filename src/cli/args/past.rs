@@ -20,7 +20,7 @@ pub struct Log {
     #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
     pub since: Option<Moment>,
     /// Only what concerns this peer: with --message, --folder or --removed, its changes and what its bundles brought
-    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(complete::peers))]
+    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(complete::only_peers))]
     pub peer: Option<String>,
     /// Show what became of this message: how its digest begins (8 digits or more), its number in the trash, its file, or its
     /// Message-ID, for which the headers of all files are read
@@ -45,9 +45,13 @@ pub struct Purge {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("wanted").args(["names", "all"]).multiple(true).required(true)))]
+#[command(override_usage = "\
+mailsync restore [OPTIONS] <FOLDER|ID>...
+       mailsync restore [OPTIONS] --all")]
 pub struct Restore {
     /// Folders, with those below them; messages, by how their digests begin (8 digits or more); or numbers in the trash
-    #[arg(value_name = "FOLDER|ID", required_unless_present = "all", add = ArgValueCompleter::new(complete::restorable))]
+    #[arg(value_name = "FOLDER|ID", add = ArgValueCompleter::new(complete::restorable))]
     pub names: Vec<String>,
     /// Everything that has vanished
     #[arg(long, conflicts_with = "names")]
@@ -110,7 +114,7 @@ pub struct WhichTrash {
     pub folder: Option<FolderName>,
     /// What this peer has removed, or this replica itself: by its name or its id; it comes back where it was before that
     /// one moved it
-    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(complete::peers))]
+    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(complete::only_peers))]
     pub by: Option<String>,
     /// What came into the trash since this time, such as 2h, yesterday or "2026-11-28 18:00"
     #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
@@ -139,7 +143,7 @@ fn parse_ids(text: &str) -> Result<(i64, i64), String> {
 #[derive(Debug, clap::Args)]
 pub struct Undo {
     /// The replica whose changes are taken back: a peer, or this one, by its name; or any by its id
-    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(complete::peers))]
+    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(complete::only_peers))]
     pub by: String,
     /// When it made the first of them, by its clock, such as 2h, yesterday or "2026-11-28 18:00"
     #[arg(long, value_name = "TIME", value_parser = Moment::parse)]

@@ -369,6 +369,8 @@ pub struct Inspected {
     pub known_as: Option<String>,
     /// The id of the replica for which it is; null if it is for anyone.
     pub for_id: Option<String>,
+    /// What its sender calls the new replica that it invites; null if it is no invitation.
+    pub invites: Option<String>,
     /// Whether it starts from nothing, and not from what its recipient is known to have.
     pub full: bool,
     /// Whether it is encrypted.
@@ -416,6 +418,7 @@ impl Inspected {
             from_id: manifest.sender.id.to_string(),
             known_as: known_as.map(str::to_owned),
             for_id: manifest.recipient.map(|id| id.to_string()),
+            invites: manifest.invitation.as_ref().map(|invitation| invitation.name.clone()),
             full: manifest.kind == BundleKind::Full,
             encrypted,
             file_bytes,

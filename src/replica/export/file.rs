@@ -120,7 +120,7 @@ impl Replica {
         let mut found = String::from("a bundle");
         let read = each_manifest(file, &self.keys(), Behind::Left, |beginning| {
             if self.has_signed(beginning) {
-                found = format!("a bundle that this replica has written, number {},", beginning.manifest().number);
+                found = format!("a bundle that this replica has written, number {}", beginning.manifest().number);
             }
             ControlFlow::Break(())
         });
@@ -255,7 +255,7 @@ impl Replica {
 
 /// A file that is there is not replaced.
 fn stays(path: &Path, what: &str) -> Error {
-    Error::refused(format!("writing the bundle {}: there is {what} already", path.display()))
+    Error::refused(format!("writing the bundle {}: there is already {what}", path.display()))
         .advise("choose another name, or replace it with --force")
 }
 

@@ -11,7 +11,7 @@ use super::left_out::{Counts, LeftOut};
 use super::merge::Merged;
 use super::refusal::{Fault, WRITING};
 use crate::bundle::{self, MessagesPart};
-use crate::disk::{Durability, Like, SMALL};
+use crate::disk::{Durability, Like, SMALL, Space};
 use crate::error::{Error, Result};
 use crate::headline::Head;
 use crate::maildir::SizeField;
@@ -269,8 +269,9 @@ impl<'i> IncomingMessages<'i> {
             }
         }
         if destination.to.len() > 1 {
-            let copies = size.saturating_mul(destination.to.len() as u64);
-            self.replica.check_room("mail", copies, self.replica.mail_root())?;
+            let root = self.replica.mail_root();
+            let copies = Space::taken(self.replica.block_below(root), size).saturating_mul(destination.to.len() as u64);
+            self.replica.check_room("mail", copies, root)?;
         }
         Ok(destination)
     }

@@ -8,6 +8,7 @@ use super::outcome::{Changes, ImportOptions};
 use super::passed_over::{self, PassedOver};
 use super::refusal::Fault;
 use crate::bundle::{self, BundleKind, JobsPart, Manifest, Record, RecordsPart, limits};
+use crate::disk::Space;
 use crate::error::Result;
 use crate::maildir::SizeField;
 use crate::model::{
@@ -54,6 +55,9 @@ pub(super) struct Merge<'i> {
     /// peer.
     is_first: bool,
     added: Amount,
+    /// The size of the blocks on the disk with the mail.
+    block: u64,
+    taken: u64,
     changes: Changes,
     changed: bool,
 }
@@ -67,6 +71,8 @@ pub(super) struct Merged {
     pub changed: bool,
     /// What it adds, by what the records say.
     pub added: Amount,
+    /// How many bytes the files of that take on the disk.
+    pub taken: u64,
     /// Whether it may add as much as it likes.
     pub is_first: bool,
     /// How many changes don't hold beside others, by the rules for that.
@@ -113,6 +119,8 @@ impl<'i> Merge<'i> {
             overruled: BTreeMap::new(),
             is_first,
             added: Amount { incarnations: unheard_of(manifest, knowledge, &proven), ..Amount::default() },
+            block: replica.block_below(replica.mail_root()),
+            taken: 0,
             changes: Changes::default(),
             changed: false,
         })
@@ -149,8 +157,8 @@ impl<'i> Merge<'i> {
         tally.guard_arrivals(state, (options.mass_add, options.dry_run), limits, guarded)?;
         self.learn_tip()?;
         self.passed_over.remember(self.tx, &self.believed, self.manifest, &self.known_before)?;
-        let Self { changes, changed, added, is_first, overruled, passed_over, .. } = self;
-        Ok(Merged { changes, changed, added, is_first, overruled, passed_over: passed_over.into_found() })
+        let Self { changes, changed, added, taken, is_first, overruled, passed_over, .. } = self;
+        Ok(Merged { changes, changed, added, taken, is_first, overruled, passed_over: passed_over.into_found() })
     }
 
     /// Whether the bundle speaks about every entry.
@@ -315,6 +323,7 @@ impl<'i> Merge<'i> {
                     self.changes.moved += 1;
                     let to = self.tx.folder(&entry.location.1)?;
                     self.count_departure(&row, Some(to))?;
+                    self.replica.tally.borrow_mut().note_move(entry.location.0.clock);
                 }
                 self.changes.flagged += u64::from(row.entry.flags_on().ne(entry.flags_on()));
             }
@@ -332,6 +341,7 @@ impl<'i> Merge<'i> {
         self.added.messages += 1;
         // Anybody can claim any size. What the bundle brings is no more than all of its contents.
         self.added.bytes = self.added.bytes.saturating_add(entry.size).min(self.manifest.bytes);
+        self.taken = self.taken.saturating_add(Space::taken(self.block, entry.size));
         self.replica.tally.borrow().arrive(self.tx, key)
     }
 

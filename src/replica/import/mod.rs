@@ -48,4 +48,5 @@ pub use lying::Lying;
 pub use outcome::{Changes, ImportOptions, ImportOutcome, Imported};
 pub(super) use refusal::{APART, ahead_of_clock, no_clock};
 pub use refusal::{Origin, Refusal};
+pub use strangers::link_passed_over;
 pub(super) use strangers::mark_of_contents;

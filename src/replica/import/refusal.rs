@@ -382,6 +382,15 @@ pub(in crate::replica) fn unreadable(source: &io::Error) -> Error {
         .advise("check the file or the pipe that it is read from, then run this again")
 }
 
+/// What to do about what stands behind a bundle in a stream.
+const BEHIND: &str = "the bundles before it are read as if it weren't there: what they brought stays, and nothing is lost; something on \
+                      the other machine writes behind `mailsync export`, such as a logout script of the shell (~/.bash_logout, \
+                      ~/.zlogout): let it do so only at a terminal";
+/// The same in a file.
+const BEHIND_IN_FILE: &str = "the bundles before it are read as if it weren't there: what they brought stays, and nothing is lost; what \
+                              wrote the file has added that, such as a logout script of the shell (~/.bash_logout) where it came \
+                              through ssh: nothing need be imported again";
+
 /// The error for a bundle that can't be read, with advice.
 pub(in crate::replica) fn reading(error: &bundle::Error, origin: Origin) -> Error {
     let advice = match error {
@@ -397,6 +406,16 @@ pub(in crate::replica) fn reading(error: &bundle::Error, origin: Origin) -> Erro
              (~/.bashrc, ~/.zshenv, ~/.profile) prints that: let it do so only at a terminal, then run this again"
         }
         bundle::Error::NotABundle { begins: None } => "give a file that `mailsync export` wrote",
+        bundle::Error::Behind { .. } if origin.is_file() => BEHIND_IN_FILE,
+        bundle::Error::Behind { .. } => BEHIND,
+        bundle::Error::BehindSealed { .. } if origin.is_file() => {
+            "nothing of the bundle was taken, and nothing is lost: copy it again, or export again; what wrote the file may have added \
+             something, such as a logout script of the shell (~/.bash_logout) where it came through ssh"
+        }
+        bundle::Error::BehindSealed { .. } => {
+            "nothing of the bundle was taken, and nothing is lost; something on the other machine may write behind `mailsync export`, \
+             such as a logout script of the shell (~/.bash_logout, ~/.zlogout): let it do so only at a terminal, then run this again"
+        }
         bundle::Error::NewerFormat { .. } => "update mailsync on this machine",
         bundle::Error::BadSignature { .. } | bundle::Error::WrongSigner { .. } => {
             "don't trust it; export it again on the machine that it says it is from"

@@ -135,13 +135,18 @@ impl Replica {
         if self.state.was_passed_over(&link)? {
             return Ok(None);
         }
-        self.note(format!(
-            "{} is a symbolic link, and is passed over: none is followed in a directory; name it on the command line if \
-             what it leads to is to be imported",
-            path.display()
-        ));
+        self.note(link_passed_over(path));
         Ok(Some(link))
     }
+}
+
+/// What is said of a symbolic link in a directory of bundles.
+pub fn link_passed_over(path: &Path) -> String {
+    format!(
+        "{} is a symbolic link, and is passed over: none is followed in a directory; name it on the command line if what it leads \
+         to is meant",
+        path.display()
+    )
 }
 
 /// What identifies a file of strangers as long as it is not changed and nobody else becomes known. Its date is not
