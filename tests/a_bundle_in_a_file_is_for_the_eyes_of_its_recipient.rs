@@ -301,7 +301,7 @@ fn an_encrypted_bundle_of_ones_own_goes_when_nobody_needs_it() {
         &["export", "-o", text(&strange)],
         b"",
         6,
-        &["there is a file that is encrypted, and that this replica can't open"],
+        &["there is already a file that is encrypted, and that this replica can't open"],
     );
     assert_eq!(fs::read(&strange).unwrap(), behind);
     desktop.ok(&["export", "--force", "-o", text(&share.join(second))]);

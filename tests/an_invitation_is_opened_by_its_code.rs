@@ -456,7 +456,7 @@ fn an_invitation_that_can_not_be_written_invites_nobody_and_shows_no_code() {
     let cases = ["new", "tablet --expires 60", &format!("phone --key {}", text(&key))].map(str::to_owned);
     for who in cases {
         let ran = desktop.run(&[&["invite"], &who.split(' ').collect::<Vec<_>>()[..], &["-o", text(&taken)]].concat());
-        complains(&ran, 6, &["a file that is no bundle already"]);
+        complains(&ran, 6, &["there is already a file that is no bundle"]);
         assert!(!ran.stderr.contains("the code for"), "{ran:?}");
         assert_eq!(peers(), before, "{who}");
         for target in ["-o out", "-o out/x", "--encrypt > out/x"].map(|target| target.replace("out", text(&out))) {

@@ -391,7 +391,7 @@ fn import_with_dry_run_tells_the_same_and_changes_nothing() {
         keys(&real["bundles"][0]),
         BTreeSet::from([
             "file", "from", "number", "outcome", "error", "new", "moved", "flagged", "removed", "folders", "jobs",
-            "replicas", "left_out"
+            "replicas", "left_out", "unmade"
         ])
     );
     assert_eq!(real["bundles"][0]["from"], "desktop");

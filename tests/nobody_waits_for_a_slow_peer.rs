@@ -300,6 +300,27 @@ fn two_machines_that_update_each_other_at_once_both_get_through() {
 }
 
 #[test]
+fn whoever_calls_while_it_is_called_is_called_again() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.deliver("of the desktop");
+    laptop.deliver("of the laptop");
+    desktop.reach(&laptop);
+    // What the laptop sends is overtaken by its answer to a call of the desktop.
+    let (sent, met) = (dir.path().join("sent"), dir.path().join("met"));
+    let desktop_runs = |args: &str| format!("'{MAILSYNC}' --home '{}' {args}", text(&desktop.home));
+    let (update, import) = (desktop_runs("-q update"), desktop_runs("import --reply"));
+    let (sent, met) = (text(&sent), text(&met));
+    let script = format!("cat > '{sent}'; [ -e '{met}' ] || {{ : > '{met}'; {update} || exit; }}; {import} < '{sent}'");
+    laptop.reach_by("desktop", &["sh", "-c", &script]);
+    let ran = laptop.ok(&["update"]);
+    assert!(ran.stderr.contains("note: desktop has called here meanwhile"), "{ran:?}");
+    assert!(ran.stderr.contains("desktop: sent, and received"), "{ran:?}");
+    assert_eq!(laptop.mailbox(), desktop.mailbox());
+    assert_eq!(laptop.mailbox().len(), 2);
+}
+
+#[test]
 fn a_peer_that_is_silent_for_too_long_is_given_up() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());

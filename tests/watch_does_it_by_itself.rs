@@ -353,8 +353,9 @@ fn a_round_can_be_done_once_with_the_exit_code_of_a_command() {
     office.reach_by("laptop", &["sh", "-c", "exit 255"]);
     complains(&office.run(&["watch", "--once", "--quiet"]), 7, &["calling laptop", "could not be reached"]);
     // Of several failures the worst decides.
-    office.configure("[peer.nobody]\ncall = [\"true\"]");
-    assert_eq!(office.run(&["watch", "--once", "--quiet"]).code, 2);
+    office.ok(&["peer", "add", "desktop", "--key", &desktop.key()]);
+    office.reach_by("desktop", &["sh", "-c", "exit 4"]);
+    assert_eq!(office.run(&["watch", "--once", "--quiet"]).code, 4);
 }
 
 #[test]

@@ -66,6 +66,9 @@ pub fn run(context: &Context, args: &Update) -> CommandResult {
         Reachable { peers, ..Reachable::default() }
     };
     if peers.is_empty() && silent.is_empty() && revoked.is_empty() {
+        // What the configuration says of nobody may be why.
+        replica.note_unknown_names()?;
+        context.say_notes(&replica);
         return Err(Error::usage("updating: the configuration doesn't tell how to reach any peer")
             .advise(
                 "add [peer.NAME] with call = [\"ssh\", \"HOST\", \"mailsync\", \"import\", \"--reply\"] to config.toml",

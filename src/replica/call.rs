@@ -1,7 +1,7 @@
 //! Calls: the configuration names a program that reaches a peer. A call is an export, a run of that program, and an
 //! import of its answer. The other end of such a call is here, too: it decides for whom the answer is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::process::ExitStatus;
@@ -18,6 +18,9 @@ use crate::text::{beginning, printable};
 /// With this status ssh ends when it has no connection, and otherwise with that of the program on the other side. See
 /// EXIT STATUS in ssh(1). Mailsync itself never ends with it.
 const NO_CONNECTION: i32 = 255;
+
+/// So often one update calls a peer again that has called here meanwhile.
+const AGAIN_AT_MOST: u32 = 3;
 
 /// How peers are called.
 #[derive(Clone, Debug)]
@@ -44,6 +47,11 @@ pub struct Called {
 }
 
 impl Called {
+    /// Whether it was refused, and nothing came from it.
+    fn is_refused(&self) -> bool {
+        self.received == 0 && self.result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Refused)
+    }
+
     /// One of which nothing has come yet.
     fn not_yet(peer: &str) -> Self {
         Self { peer: peer.to_owned(), sent: None, received: 0, imported: Vec::new(), result: Ok(()) }
@@ -94,13 +102,14 @@ impl Replica {
         mut each: impl FnMut(Called),
     ) {
         let (bell, rung) = mpsc::channel();
-        let mut waiting = peers.iter().map(String::as_str).enumerate();
+        let mut waiting: VecDeque<_> =
+            peers.iter().enumerate().map(|(number, peer)| (number, peer.as_str(), 0)).collect();
         let mut lost: Option<Error> = None;
         std::thread::scope(|scope| {
             let mut running = BTreeMap::new();
             loop {
                 while running.len() < options.at_once.get()
-                    && let Some((number, peer)) = waiting.next()
+                    && let Some((number, peer, again)) = waiting.pop_front()
                 {
                     let begun = lost.clone().map_or_else(|| self.prepare_call(peer), Err).and_then(|call| {
                         let (bell, program) = (Bell(bell.clone(), number), &call.program[0]);
@@ -111,7 +120,7 @@ impl Replica {
                         thread.map_err(|error| not_started(program, error))
                     });
                     match begun {
-                        Ok(thread) => drop(running.insert(number, (peer, thread))),
+                        Ok(thread) => drop(running.insert(number, (peer, again, thread))),
                         Err(error) => each(Called { result: Err(error), ..Called::not_yet(peer) }),
                     }
                 }
@@ -122,13 +131,21 @@ impl Replica {
                 // Each thread that runs has a bell, and so has this one.
                 let locked = self.while_others_work(|| first = rung.recv().ok());
                 lost = lost.take().or(locked.err());
-                let Some((peer, thread)) = first.and_then(|number| running.remove(&number)) else { continue };
+                let Some((number, (peer, again, thread))) = first.and_then(|number| running.remove_entry(&number))
+                else {
+                    continue;
+                };
                 let ended = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                let bundle = ended.call.packed.exported.number;
                 let mut called = Called::not_yet(peer);
                 called.result = match &lost {
                     Some(error) => Err(error.clone()),
                     None => self.end_call(ended, &options.import, &mut called),
                 };
+                if again < AGAIN_AT_MOST && called.is_refused() && self.has_overtaken(peer, bundle) {
+                    waiting.push_front((number, peer, again + 1));
+                    continue;
+                }
                 each(called);
             }
         });
@@ -152,6 +169,22 @@ impl Replica {
             result = called.result;
         });
         result
+    }
+
+    /// Whether the peer has got a later bundle than this one, which was refused there. One that calls here meanwhile gets one as
+    /// the answer, and then doesn't answer an earlier one, which could be anybody's copy.
+    fn has_overtaken(&self, peer: &str, bundle: u64) -> bool {
+        // If that can't be read, the refusal is told.
+        let newest = self.state.peer_by_name(peer).ok().flatten().and_then(|peer| peer.sent_number);
+        let is_later = newest.is_some_and(|newest| newest > bundle);
+        if is_later {
+            self.note(format!(
+                "{} has called here meanwhile, and got a later bundle than number {bundle}, which was refused there for that; it is \
+                 called again",
+                printable(peer)
+            ));
+        }
+        is_later
     }
 
     /// Packs the bundle for a peer.

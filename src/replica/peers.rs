@@ -152,7 +152,10 @@ impl Replica {
 
     /// Notes which names in the configuration are nobody's here. What is said there of them has no effect, and nobody
     /// would notice.
-    pub(super) fn note_unknown_names(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// The state can't be read.
+    pub fn note_unknown_names(&self) -> Result<()> {
         for (name, place) in self.config.peer_names() {
             if !self.is_called(name)? {
                 self.note(format!(

@@ -32,6 +32,7 @@ mod passed_over;
 mod recover;
 mod refusal;
 mod refused;
+mod room;
 mod source;
 mod standing;
 mod strangers;
