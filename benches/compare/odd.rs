@@ -81,7 +81,7 @@ fn export(from: &Machine, bundle: &Path) -> Cost {
     if bundle.exists() {
         fs::remove_file(bundle).expect("the bundle can be removed");
     }
-    from.run(&[&"export", &"--plain", &"-o", &bundle])
+    from.run(&[&"export", &"--plain", &"--force", &"-o", &bundle])
 }
 
 /// One bundle there, and one back.
@@ -222,7 +222,8 @@ fn many_peers(dir: &Path, most: u64) -> Vec<Odd> {
             peer.init();
             desktop.befriend(&peer);
             // What it has, the desktop learns.
-            let full = desktop.run(&[&"export", &"--to", &format!("peer{number}"), &"--plain", &"-o", &bundle]);
+            let full =
+                desktop.run(&[&"export", &"--to", &format!("peer{number}"), &"--plain", &"--force", &"-o", &bundle]);
             peer.run(&[&"import", &bundle]);
             export(&peer, &dir.path().join("answer.zst"));
             desktop.run(&[&"import", &dir.path().join("answer.zst")]);
@@ -231,7 +232,7 @@ fn many_peers(dir: &Path, most: u64) -> Vec<Odd> {
         }
         deliver(&inbox, 10_000);
         let scan = desktop.run(&[&"scan"]);
-        let out = desktop.run(&[&"export", &"--to", &"peer0", &"--plain", &"-o", &bundle]);
+        let out = desktop.run(&[&"export", &"--to", &"peer0", &"--plain", &"--force", &"-o", &bundle]);
         let taken = Machine::at(dir.path(), "peer0").run(&[&"import", &bundle]);
         let status = desktop.run(&[&"status"]);
         vec![

@@ -189,7 +189,8 @@ impl Bench<'_> {
         desktop.befriend(&laptop);
         let (bundle, archive, copy) = (self.path("full.zst"), self.path("tar.zst"), self.path("copy"));
         let pack = format!("tar -C {} -cf - . | zstd -q -f -T0 -3 -o {}", text(&desktop.mail), text(&archive));
-        let export = |_| desktop.run(&[&"export", &"--to", &"laptop", &"--full", &"--plain", &"-o", &bundle]);
+        let export =
+            |_| desktop.run(&[&"export", &"--to", &"laptop", &"--full", &"--plain", &"--force", &"-o", &bundle]);
         self.duel("full export", "tar \\| zstd -T0 -3", export, |_| shell(&pack));
         let unpack = format!("mkdir {0} && zstd -q -dc {1} | tar -xf - -C {0}", text(&copy), text(&archive));
         let import = |run| {
@@ -212,7 +213,7 @@ impl Bench<'_> {
         let (desktop, laptop) = (self.desktop.clone(), self.laptop.clone());
         let (sealed, plain) = (self.path("full.zst.age"), self.path("full.zst"));
         let export = |secrecy: &str, file: &Path| {
-            desktop.run(&[&"export", &"--to", &"laptop", &"--full", &secrecy, &"-o", &file])
+            desktop.run(&[&"export", &"--to", &"laptop", &"--full", &secrecy, &"--force", &"-o", &file])
         };
         let what = "full export, encrypted";
         self.duel(what, "the same, --plain", |_| export("--encrypt", &sealed), |_| export("--plain", &plain));
@@ -233,7 +234,7 @@ impl Bench<'_> {
         let rsync = format!("rsync -a --delete {}/ {}/", text(&desktop.mail), text(&mirror));
         shell(&rsync);
         let respond = || {
-            laptop.run(&[&"export", &"--plain", &"-o", &answer]);
+            laptop.run(&[&"export", &"--plain", &"--force", &"-o", &answer]);
             desktop.run(&[&"import", &answer]);
             fs::remove_file(&answer).expect("the answer can be removed");
         };
@@ -246,7 +247,7 @@ impl Bench<'_> {
             if bundle.exists() {
                 fs::remove_file(&bundle).expect("the bundle can be removed");
             }
-            let export = desktop.run(&[&"export", &"--plain", &"-o", &bundle]);
+            let export = desktop.run(&[&"export", &"--plain", &"--force", &"-o", &bundle]);
             let import = laptop.run(&[&"import", &bundle]);
             exports.0.push(export);
             imports.0.push(import);
@@ -269,7 +270,7 @@ impl Bench<'_> {
         fs::remove_dir_all(mirror).expect("the mirror can be removed");
         let nothing = self.path("nothing.zst");
         let export = alone(self.of.runs, "export, nothing new", |_| {
-            let cost = desktop.run(&[&"export", &"--plain", &"-o", &nothing]);
+            let cost = desktop.run(&[&"export", &"--plain", &"--force", &"-o", &nothing]);
             if nothing.exists() {
                 fs::remove_file(&nothing).expect("the bundle can be removed");
             }
@@ -278,7 +279,7 @@ impl Bench<'_> {
         self.measured.rows.push(export);
         self.change(1_000);
         fs::remove_file(&bundle).expect("the bundle can be removed");
-        let waits = desktop.waits_for_disk(&[&"export", &"--plain", &"-o", &bundle]);
+        let waits = desktop.waits_for_disk(&[&"export", &"--plain", &"--force", &"-o", &bundle]);
         self.waits("1,300 changes: scan and export", waits);
         let waits = laptop.waits_for_disk(&[&"import", &bundle]);
         self.waits("1,300 changes: import", waits);
@@ -332,5 +333,5 @@ fn self_invites(desktop: &Machine, bundle: &Path, level: &str) -> Cost {
     if bundle.exists() {
         fs::remove_file(bundle).expect("the bundle can be removed");
     }
-    desktop.run(&[&"invite", &"tablet", &"--plain", &"--level", &level, &"-o", &bundle])
+    desktop.run(&[&"invite", &"tablet", &"--plain", &"--level", &level, &"--force", &"-o", &bundle])
 }
