@@ -34,6 +34,11 @@ fn told_to_type(said: &str, begins: &str) -> Vec<String> {
     words
 }
 
+/// Types that command.
+fn does_as_told(machine: &Machine, said: &str, begins: &str) {
+    machine.ok(&told_to_type(said, begins).iter().map(String::as_str).collect::<Vec<_>>());
+}
+
 #[test]
 fn what_an_import_was_allowed_to_remove_comes_back_everywhere_by_the_command_that_it_names() {
     let dir = scratch();
@@ -52,8 +57,7 @@ fn what_an_import_was_allowed_to_remove_comes_back_everywhere_by_the_command_tha
     assert!(laptop.mailbox().is_empty());
     assert!(allowed.stderr.contains("much was removed or moved elsewhere, as was allowed"), "{}", allowed.stderr);
     assert!(!allowed.stderr.contains("mailsync undo"), "{}", allowed.stderr);
-    let way_back = told_to_type(&allowed.stderr, "mailsync trash restore");
-    laptop.ok(&way_back.iter().map(String::as_str).collect::<Vec<_>>());
+    does_as_told(&laptop, &allowed.stderr, "mailsync trash restore");
     assert_eq!(laptop.mailbox(), before);
     // The machine that has removed it gets it back, and asks nobody.
     exchange(&laptop, &desktop);
@@ -77,8 +81,7 @@ fn what_an_import_was_allowed_to_move_goes_back_by_the_command_that_it_names() {
     let allowed = laptop.run_with(&["import", "--allow-mass-delete"], &bundle);
     assert_eq!(allowed.code, 0, "{}", allowed.stderr);
     assert!(!allowed.stderr.contains("trash restore"), "{}", allowed.stderr);
-    let way_back = told_to_type(&allowed.stderr, "mailsync undo");
-    laptop.ok(&way_back.iter().map(String::as_str).collect::<Vec<_>>());
+    does_as_told(&laptop, &allowed.stderr, "mailsync undo");
     assert_eq!(laptop.mailbox(), before);
 }
 
@@ -91,7 +94,7 @@ fn a_removal_that_others_refuse_is_taken_back_where_it_was_made() {
     desktop.ok(&["scan", "--allow-mass-delete"]);
     let bundle = desktop.ok(&["export", "--to", "laptop"]).stdout;
     assert_eq!(laptop.run_with(&["import"], &bundle).code, 6);
-    // As docs/troubleshooting.md has it.
+    // As docs/guide.md has it.
     let log = desktop.ok(&["log", "--removed", "--since", "1h", "-n", "100000", "--json"]).json();
     let digests: Vec<&str> =
         log["changes"].as_array().unwrap().iter().map(|change| change["digest"].as_str().unwrap()).collect();

@@ -15,6 +15,9 @@ use crate::model::ParseError;
 pub struct ReplicaId([u8; 32]);
 
 impl ReplicaId {
+    /// How each of them begins as it is written.
+    pub const BEGINS: &'static str = "SHA256:";
+
     /// The id with this SHA-256.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)

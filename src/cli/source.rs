@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, StdinLock};
 use std::path::{Path, PathBuf};
 
-use mailsync::bundle::PublicKey;
+use mailsync::bundle::{PublicKey, ReplicaId};
 use mailsync::error::{Error, Result};
 use mailsync::replica::{is_called_a_bundle, link_passed_over};
 
@@ -50,7 +50,7 @@ pub fn files(
         let mut names: Vec<PathBuf> = names.map_err(fail)?;
         names.retain(|name| is_called_a_bundle(name) && (name.is_symlink() || !name.is_dir()));
         names.sort();
-        let (links, mut names): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| name.is_symlink());
+        let (links, names): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| name.is_symlink());
         for link in &links {
             context.out.say(format_args!("note: {}", link_passed_over(link)));
         }
@@ -61,7 +61,7 @@ pub fn files(
             ))
             .advise("name the file, or another directory: those in it are not looked into"));
         }
-        files.append(&mut order(std::mem::take(&mut names))?);
+        files.append(&mut order(names)?);
     }
     Ok(files)
 }
@@ -129,7 +129,7 @@ fn mistaken(given: &str) -> Option<(&'static str, &'static str)> {
             "give the public one, which `mailsync init` printed and is in the file key.pub; keep this one secret";
         return Some(("this is a private key", advice));
     }
-    if given.starts_with("SHA256:") {
+    if given.starts_with(ReplicaId::BEGINS) {
         let advice = "a key can't be had from it, only compared with it: give the whole line that `mailsync init` printed, or \
                       the file key.pub of that machine";
         return Some(("this is the fingerprint of a key", advice));

@@ -73,22 +73,20 @@ fn list(context: &Context, selection: &TrashSelection) -> CommandResult {
         return Ok(context.out.document(&Listed { trash: rows }));
     }
     if lines.is_empty() {
-        say_nothing(context, &replica, selection)?;
+        context.out.say(nothing_there(&replica, selection)?);
     } else {
         say_unknown(context, &replica, selection)?;
     }
     context.out.print(lines)
 }
 
-/// Says that nothing was found, and whether that may be for want of knowing whose it is.
-fn say_nothing(context: &Context, replica: &Replica, selection: &TrashSelection) -> Result<()> {
-    let unknown = replica.removed_by_unknown(selection)?;
-    if unknown == 0 {
-        context.out.say(if is_all(selection) { "the trash is empty" } else { "nothing of that is in the trash" });
-        return Ok(());
-    }
-    context.out.say(format_args!("nothing in the trash is known to be of that, but {}", by_unknown(unknown, "there")));
-    Ok(())
+/// That nothing was found, in words, and whether that may be for want of knowing whose it is.
+fn nothing_there(replica: &Replica, selection: &TrashSelection) -> Result<String> {
+    Ok(match replica.removed_by_unknown(selection)? {
+        0 if is_all(selection) => String::from("the trash is empty"),
+        0 => String::from("nothing of that is in the trash"),
+        unknown => format!("nothing in the trash is known to be of that, but {}", by_unknown(unknown, "there")),
+    })
 }
 
 /// Says what else in the trash may be of that, beside what was found.
@@ -197,7 +195,7 @@ fn bring_back(
         return Err(error.into());
     }
     if found == 0 && !failed && is_all(&options.selection) {
-        say_nothing(context, replica, &options.selection)?;
+        context.out.say(nothing_there(replica, &options.selection)?);
     } else if done.messages > 1 {
         let what = if to.is_some() { "copied" } else { "back" };
         let would = if dry { "would be " } else { "" };
@@ -229,14 +227,10 @@ fn bring_back(
 
 /// Why nothing has come back, in one sentence. What was `found` was told before.
 fn nothing_came_back(replica: &Replica, selection: &TrashSelection, found: bool, dry: bool) -> Result<Error> {
-    let come = if dry { "would come back" } else { "has come back" };
-    let unknown = if found { 0 } else { replica.removed_by_unknown(selection)? };
-    let what = match (found, unknown) {
-        (true, _) => format!("nothing of what was asked for {come}"),
-        (false, 0) => String::from("nothing of that is in the trash"),
-        (false, unknown) => {
-            format!("nothing in the trash is known to be of that, but {}", by_unknown(unknown, "there"))
-        }
+    let what = if found {
+        format!("nothing of what was asked for {}", if dry { "would come back" } else { "has come back" })
+    } else {
+        nothing_there(replica, selection)?
     };
     Ok(Error::failed(format!("restoring from the trash: {what}")).advise("`mailsync trash list` shows what there is"))
 }

@@ -36,7 +36,7 @@ impl Reachable {
         let is_silent = |name: &str| invited.iter().any(|invited| invited.name == name);
         let mut found = Self::default();
         let is_known = |name: &str| is_silent(name) || known.iter().any(|peer| peer.name == name);
-        // What the configuration says of nobody is noted when the replica is opened.
+        // What the configuration says of nobody is noted by the scan.
         let called = replica.config().peer.iter().filter(|(name, config)| config.call.is_some() && is_known(name));
         for (name, _) in called {
             let list = if is_revoked(name) {

@@ -11,9 +11,6 @@ use crate::model::{Clock, Incarnation, Stamp};
 /// What a person types of an id has so many characters at least: who is called so is a typing error else.
 const LEAST_OF_ID: usize = 4;
 
-/// How the id of a replica begins.
-const ID_BEGINS: &str = "SHA256:";
-
 /// A replica that a person names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Author {
@@ -99,7 +96,7 @@ impl Replica {
             )));
         }
         if is_me {
-            return Ok(Author { name: self.config.name.clone(), who: Who::Replica(me) });
+            return Ok(self.as_author());
         }
         if let Ok(id) = name.parse::<ReplicaId>() {
             return self.author_of_id(&id);
@@ -109,6 +106,11 @@ impl Replica {
             return Ok(Author { name: peer.name, who: Who::Replica(peer.id) });
         }
         self.author_that_begins(name)?.ok_or_else(|| self.unknown_peer(name))
+    }
+
+    /// This replica.
+    pub(super) fn as_author(&self) -> Author {
+        Author { name: self.config.name.clone(), who: Who::Replica(self.public_key().id()) }
     }
 
     fn author_of_id(&self, id: &ReplicaId) -> Result<Author> {
@@ -127,7 +129,7 @@ impl Replica {
             let what = format!("{beginning} is how the ids of several replicas begin: {}", all.join(", "));
             Err(Error::usage(what).advise("give more of the one that is meant"))
         };
-        if let Some(rest) = beginning.strip_prefix(ID_BEGINS) {
+        if let Some(rest) = beginning.strip_prefix(ReplicaId::BEGINS) {
             let begins = |id: &ReplicaId| id.to_string().starts_with(beginning);
             let mut ids = if rest.len() < LEAST_OF_ID { BTreeSet::new() } else { self.all_ids()? };
             ids.retain(begins);

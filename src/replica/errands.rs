@@ -38,7 +38,7 @@ pub enum Errand {
     Unanswered,
     /// It is revoked.
     ShutOut,
-    /// Nobody is called so: what the configuration says of the name has no effect, as is noted when the replica is opened.
+    /// Nobody is called so: what the configuration says of the name has no effect, as a scan notes.
     Unknown,
 }
 

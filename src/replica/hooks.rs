@@ -53,8 +53,9 @@ impl Replica {
         if self.config.hooks.are_any() && !is_within_hook() { self.state.keep_changed_files() } else { Ok(()) }
     }
 
-    /// Runs a hook if files were changed, and gives what its program has said, whether it has failed or not: `said` is given that. The replica is at rest: all is committed,
-    /// and the lock is let go, so that the program can run mailsync. A mailsync that a hook runs runs none.
+    /// Runs a hook if files were changed, and gives what its program has said, whether it has failed or not: `said` is
+    /// given that. The replica is at rest: all is committed, and the lock is let go, so that the program can run
+    /// mailsync. A mailsync that a hook runs runs none.
     ///
     /// # Errors
     /// The program can't be started, takes too long or fails. Nothing of what was done depends on it.

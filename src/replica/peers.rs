@@ -207,11 +207,9 @@ impl Replica {
                 "{borne}import its answer, or withdraw the invitation with `mailsync peer remove {name}`"
             )));
         }
-        let names = || -> Result<Vec<String>> {
-            let peers = self.state.peers()?.into_iter().map(|peer| peer.name);
-            Ok(peers.chain(self.state.invitations()?.into_iter().map(|invited| invited.name)).collect())
-        };
-        let names = names()?;
+        let peers = self.state.peers()?.into_iter().map(|peer| peer.name);
+        let names: Vec<String> =
+            peers.chain(self.state.invitations()?.into_iter().map(|invited| invited.name)).collect();
         let advice = if names.is_empty() {
             format!("{borne}there is none yet; make one known with `mailsync peer add NAME --key KEY`")
         } else {

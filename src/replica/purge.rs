@@ -35,8 +35,8 @@ impl Replica {
     /// Forgets tombstones and folders that were removed, as far as every peer has shown to know of it, what has been in
     /// the trash for long enough and has no tombstone any more, jobs that have been finished for long enough and of
     /// which every peer has heard, or that were asked for by a replica that was revoked, jobs that don't concern this
-    /// replica any more, and old history. The days are the configuration's. As long as nobody knows what time it is, nothing goes by its age; `doubts` says whether a person has
-    /// looked at a clock that is in doubt.
+    /// replica any more, and old history. The days are the configuration's. As long as nobody knows what time it is,
+    /// nothing goes by its age; `doubts` says whether a person has looked at a clock that is in doubt.
     ///
     /// # Errors
     /// The state or the disk can't be read or written.

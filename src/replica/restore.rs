@@ -85,9 +85,10 @@ impl Named<'_> {
 impl Replica {
     /// Gets back mail that vanished here, as if it had never been gone: its contents are looked for on this machine, in
     /// the trash for example, and else wanted from peers. A message that is named by its digest comes back, too, if a
-    /// scan has recorded its removal, as a change made here, though it may be in other folders; and so does with `since` what
-    /// scans here have recorded as removed since then, in the folders that are named or anywhere. Everything else that changed is recorded as by a scan, but
-    /// for what vanished besides. `each` is told of each message.
+    /// scan has recorded its removal, as a change made here, though it may be in other folders; and so does with
+    /// `since` what scans here have recorded as removed since then, in the folders that are named or anywhere.
+    /// Everything else that changed is recorded as by a scan, but for what vanished besides. `each` is told of each
+    /// message.
     ///
     /// # Errors
     /// A name stands for nothing, or for several messages; the mail root isn't mounted; or the disk fails. Then nothing
@@ -205,11 +206,10 @@ impl Replica {
         self.deliver_again(tx, &row)
     }
 
-    /// Delivers anew what scans here have recorded as removed since this time (milliseconds since 1970 UTC), in these folders. What a folder has
-    /// already isn't delivered there a second time; that it is in another folder is noted.
+    /// Delivers anew what scans here have recorded as removed since this time (milliseconds since 1970 UTC), in these
+    /// folders. What a folder has already isn't delivered there a second time; that it is in another folder is noted.
     fn revive_removed(&self, tx: &Transaction<'_>, since: u64, selection: &Selection) -> Result<()> {
-        let own = self.author(&self.public_key().id().to_string())?;
-        let own: ChangesOf = self.changes_of(&own, since)?;
+        let own: ChangesOf = self.changes_of(&self.as_author(), since)?;
         let incarnations: Vec<_> = own.incarnations.iter().copied().collect();
         let (mut after, mut elsewhere) = (None, 0_u64);
         loop {

@@ -3,7 +3,7 @@
 //! small.
 
 use crate::config::Limits;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::Amount;
 use crate::text::{bytes, local_time, plural, printable, quoted};
 
@@ -247,25 +247,31 @@ fn allow(option: &str) -> String {
     format!("if that is meant, add {option} to `mailsync import` or `mailsync update`")
 }
 
+/// What a guard has refused, if a dry run goes on behind it to tell what that is.
+///
+/// # Errors
+/// The refusal, if it is no dry run; and what else has failed.
+pub(super) fn looked_at(guarded: Result<()>, dry_run: DryRun) -> Result<Option<Error>> {
+    match guarded {
+        Ok(()) => Ok(None),
+        Err(error) if dry_run == DryRun::Yes && error.kind() == ErrorKind::Refused => Ok(Some(error)),
+        Err(error) => Err(error),
+    }
+}
+
 /// The refusal of what a command does by this: `what` with `since` is what a guard has found. Who only looks has seen
 /// what it is, and is told that without this option nothing comes of it; who doesn't is told first how to look.
 pub(super) fn refusal(dry_run: DryRun, by: By, option: &str, (what, since): (&str, &str), advice: &str) -> Error {
     match dry_run {
         DryRun::Yes => Error::refused(format!("{what}, which is refused without {option}{since}")).advise(advice),
         DryRun::No => {
-            let shows = match (by, option) {
-                (By::Import, ALLOW_ADD) => ", with the same bundle, shows what it would bring",
-                (By::Call, ALLOW_ADD) => {
-                    ", with what `mailsync export --to NAME -o FILE` writes on that peer for this machine, shows what it \
-                                         would bring"
-                }
-                (By::Call, _) => {
-                    ", with what `mailsync export --to NAME -o FILE` writes on that peer for this machine, shows which"
-                }
-                (By::Import, _) => ", with the same bundle, shows which",
-                _ => " shows which",
+            let with = match by {
+                By::Import => ", with the same bundle,",
+                By::Call => ", with what `mailsync export --to NAME -o FILE` writes on that peer for this machine,",
+                _ => "",
             };
-            Error::refused(format!("{what}{since}")).advise(format!("`{}`{shows}; {advice}", by.look()))
+            let which = if option == ALLOW_ADD { "what it would bring" } else { "which" };
+            Error::refused(format!("{what}{since}")).advise(format!("`{}`{with} shows {which}; {advice}", by.look()))
         }
     }
 }

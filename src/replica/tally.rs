@@ -4,11 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use super::safety::{
-    By, Done, DryRun, Earlier, Gain, Loss, Losses, MassAdd, MassDelete, guard_additions, guard_losses, still_counts,
+    By, Done, DryRun, Earlier, Gain, Loss, Losses, MassAdd, MassDelete, guard_additions, guard_losses, looked_at,
+    still_counts,
 };
 use crate::bundle::ReplicaId;
 use crate::config::Limits;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::model::{Amount, Clock, Knowledge};
 use crate::state::{Alarm, Departed, EntryKey, EntryRow, FolderKey, Guarded, Since, State, Transaction};
 
@@ -102,8 +103,8 @@ impl Standing {
 }
 
 impl Tally {
-    /// Begins to count a bundle of this replica, which knows so much, together with the earlier ones of the command. What a person has allowed
-    /// ends the alarm about it. `name` is what a replica is called.
+    /// Begins to count a bundle of this replica, which knows so much, together with the earlier ones of the command.
+    /// What a person has allowed ends the alarm about it. `name` is what a replica is called.
     pub fn begin(
         &mut self,
         tx: &Transaction<'_>,
@@ -175,13 +176,10 @@ impl Tally {
 
     /// A dry run goes on behind a refusal: it tells what would be done.
     fn heed(&self, guarded: Result<()>, dry_run: DryRun) -> Result<()> {
-        match guarded {
-            Err(error) if dry_run == DryRun::Yes && error.kind() == ErrorKind::Refused => {
-                self.told.borrow_mut().get_or_insert(error);
-                Ok(())
-            }
-            guarded => guarded,
+        if let Some(refusal) = looked_at(guarded, dry_run)? {
+            self.told.borrow_mut().get_or_insert(refusal);
         }
+        Ok(())
     }
 
     /// Looks at all that the command's bundles take away, by itself and together with what was refused before.

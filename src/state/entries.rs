@@ -4,33 +4,11 @@ use rusqlite::{OptionalExtension, Row};
 
 use super::codec::damaged;
 use super::codec::{self, Registers};
-use super::{FolderKey, State, Transaction};
+use super::{EntryKey, FolderKey, State, Transaction};
 use crate::error::Result;
 use crate::maildir::keywords::{LetterSet, Letters};
 use crate::maildir::{FileName, Sub};
 use crate::model::{Clock, Digest, Entry, EntryId, FlagSet, FolderName, Incarnation, Knowledge, Mtime, Stamp};
-
-/// An entry's number within this state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EntryKey(pub(super) i64);
-
-impl EntryKey {
-    /// The number as a small index: numbers are given out from 1 upwards.
-    pub fn index(self) -> usize {
-        usize::try_from(self.0).expect("row numbers are positive")
-    }
-
-    /// The number with this index.
-    pub(super) fn of(index: usize) -> Self {
-        Self(i64::try_from(index).expect("it was a row number"))
-    }
-
-    /// A key of an entry that no state holds.
-    #[cfg(test)]
-    pub(crate) fn example(number: i64) -> Self {
-        Self(number)
-    }
-}
 
 /// Where a message's file is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

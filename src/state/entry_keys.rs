@@ -1,6 +1,26 @@
-//! Sets of entries that may hold all there are.
+//! The numbers of entries, and sets of them that may hold all there are.
 
-use super::EntryKey;
+/// An entry's number within this state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryKey(pub(super) i64);
+
+impl EntryKey {
+    /// The number as a small index: numbers are given out from 1 upwards.
+    pub fn index(self) -> usize {
+        usize::try_from(self.0).expect("row numbers are positive")
+    }
+
+    /// The number with this index.
+    fn of(index: usize) -> Self {
+        Self(i64::try_from(index).expect("it was a row number"))
+    }
+
+    /// A key of an entry that no state holds.
+    #[cfg(test)]
+    pub(crate) fn example(number: i64) -> Self {
+        Self(number)
+    }
+}
 
 /// A set of entries: a bit for each, so that even all of them cost little memory.
 #[derive(Clone, Debug, Default)]

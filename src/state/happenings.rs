@@ -167,6 +167,13 @@ fn incarnations_list(incarnations: &[Incarnation]) -> String {
     list(incarnations.iter().map(|incarnation| incarnation.0.cast_signed()))
 }
 
+/// The parameters of a query for the next messages behind a digest of which these incarnations have changed something at
+/// this clock or later.
+fn next_by(by: &[Incarnation], since: Clock, after: Option<Digest>, limit: u32) -> (Vec<u8>, i64, String, u32) {
+    let after = after.map_or(Vec::new(), |digest| digest.0.to_vec());
+    (after, since.bits().cast_signed(), incarnations_list(by), limit)
+}
+
 impl State {
     /// The changes of an entry that the history has, the newest first. Arrivals and removals are not among them.
     pub fn past_of(&self, id: &EntryId) -> Result<Vec<PastChange>> {
@@ -200,12 +207,7 @@ impl State {
         self.digests(
             "SELECT DISTINCT digest FROM happening WHERE digest > ? AND what = 1 AND clock >= ?
              AND incarnation IN (SELECT value FROM json_each(?)) ORDER BY digest LIMIT ?",
-            (
-                after.map_or(Vec::new(), |digest| digest.0.to_vec()),
-                since.bits().cast_signed(),
-                incarnations_list(by),
-                limit,
-            ),
+            next_by(by, since, after, limit),
         )
     }
 
@@ -222,12 +224,7 @@ impl State {
             "SELECT DISTINCT e.digest FROM change c JOIN entry e ON e.key = c.entry
              WHERE e.digest > ? AND NOT e.alive AND c.clock >= ?
              AND c.incarnation IN (SELECT value FROM json_each(?)) ORDER BY e.digest LIMIT ?",
-            (
-                after.map_or(Vec::new(), |digest| digest.0.to_vec()),
-                since.bits().cast_signed(),
-                incarnations_list(by),
-                limit,
-            ),
+            next_by(by, since, after, limit),
         )
     }
 

@@ -100,14 +100,14 @@ impl State {
         }
         let mut query = self.conn.prepare_cached("SELECT peer FROM heard WHERE incarnation = ? ORDER BY peer")?;
         let rows = query.query_map([incarnation.0.cast_signed()], |row| row.get::<_, String>(0))?;
-        rows.map(|id| id?.parse().map_err(|_| damaged("the id of a replica that was heard of"))).collect()
+        heard_ids(rows)
     }
 
     /// All replicas whose own bundles have shown incarnations as theirs, peers or not.
     pub fn all_heard(&self) -> Result<Vec<ReplicaId>> {
         let mut query = self.conn.prepare_cached("SELECT DISTINCT peer FROM heard ORDER BY peer")?;
         let rows = query.query_map((), |row| row.get::<_, String>(0))?;
-        rows.map(|id| id?.parse().map_err(|_| damaged("the id of a replica that was heard of"))).collect()
+        heard_ids(rows)
     }
 
     /// The incarnations whose own bundles have denied what is known of them here.
@@ -285,6 +285,10 @@ impl Transaction<'_> {
 }
 
 /// What is known goes into every bundle and is read from it again: no more is recorded than these can hold.
+fn heard_ids(ids: impl Iterator<Item = rusqlite::Result<String>>) -> Result<Vec<ReplicaId>> {
+    ids.map(|id| id?.parse().map_err(|_| damaged("the id of a replica that was heard of"))).collect()
+}
+
 fn check_incarnations(knowledge: &Knowledge) -> Result<()> {
     if knowledge.len() <= Knowledge::MOST_INCARNATIONS {
         return Ok(());

@@ -1,33 +1,25 @@
 //! Files that were told to be no bundles, or were found to be of no use here, so that they are told only once as a
 //! failure, and looked at only once.
 
+use super::file_lists::FileList;
 use super::{State, Transaction};
 use crate::error::Result;
 use crate::model::Digest;
 
-/// This many are remembered: those that were seen last.
 const MOST: i64 = 20_000;
+const LIST: FileList = FileList { table: "passed_over", most: MOST };
 
 impl State {
     /// Whether a file was told to be no bundle. The digest is that of what identifies it.
     pub fn was_passed_over(&self, file: &Digest) -> Result<bool> {
-        Ok(self.conn.prepare_cached("SELECT 1 FROM passed_over WHERE file = ?")?.exists([file.0])?)
+        self.is_listed(&LIST, file)
     }
 }
 
 impl Transaction<'_> {
     /// Remembers that these files are told to be no bundles, or of no use here.
     pub fn pass_over(&self, files: &[Digest]) -> Result<()> {
-        let mut insert = self.conn.prepare_cached("INSERT OR REPLACE INTO passed_over (file) VALUES (?)")?;
-        for file in files {
-            insert.execute([file.0])?;
-        }
-        self.conn
-            .prepare_cached(
-                "DELETE FROM passed_over WHERE key <= (SELECT key FROM passed_over ORDER BY key DESC LIMIT 1 OFFSET ?)",
-            )?
-            .execute([MOST])?;
-        Ok(())
+        self.add_listed(&LIST, files)
     }
 }
 

@@ -37,7 +37,8 @@ pub const VERSION: i64 = 3;
 /// revoked, and `passed_entry` has the living messages among that which are not here.
 /// An `alarm` is what a guard has refused: over what imports take away (kind 0) or add (1). It has the `peer` whose bundle was
 /// refused by itself last, by the id that it had, and when that was; the `last` entry and the
-/// `folders` that there were before the first command that was refused, and what was `added` since; and what all that were refused have `told`, as knowledge. `alarm_departed` has
+/// `folders` that there were before the first command that was refused, and what was `added` since; and what all that were
+/// refused have `told`, as knowledge. `alarm_departed` has
 /// the entries that imports have taken from their folders since, as the list of one command has them.
 /// `folder_count`, `total` and `copies` are counts that follow from the entries, and are kept so that nobody has to go
 /// through all of them: what each folder holds, what all hold together, and what there is of each message that has several

@@ -1,29 +1,24 @@
 //! Files that commands have written, or were about to, and have not recorded: whoever was killed in between can be repeated.
 
+use super::file_lists::FileList;
 use super::{State, Transaction};
 use crate::error::Result;
 use crate::model::Digest;
 
-/// This many are remembered: the last ones.
 const MOST: i64 = 100;
+const LIST: FileList = FileList { table: "unrecorded", most: MOST };
 
 impl State {
     /// Whether a command has written a file and not recorded it. The digest is that of what identifies the file.
     pub fn is_unrecorded(&self, file: &Digest) -> Result<bool> {
-        Ok(self.conn.prepare_cached("SELECT 1 FROM unrecorded WHERE file = ?")?.exists([file.0])?)
+        self.is_listed(&LIST, file)
     }
 }
 
 impl Transaction<'_> {
     /// Remembers a file that is about to get its name.
     pub fn add_unrecorded(&self, file: &Digest) -> Result<()> {
-        self.conn.prepare_cached("INSERT OR REPLACE INTO unrecorded (file) VALUES (?)")?.execute([file.0])?;
-        self.conn
-            .prepare_cached(
-                "DELETE FROM unrecorded WHERE key <= (SELECT key FROM unrecorded ORDER BY key DESC LIMIT 1 OFFSET ?)",
-            )?
-            .execute([MOST])?;
-        Ok(())
+        self.add_listed(&LIST, std::slice::from_ref(file))
     }
 
     /// Forgets files, since they are recorded.

@@ -55,12 +55,17 @@ impl Replica {
         }
     }
 
+    /// Where a message, or an attachment of a job, is expected.
+    pub(super) fn expected_at(&self, message: &Outgoing) -> Result<PathBuf> {
+        match &message.at {
+            Some(at) => self.path(at),
+            None => Ok(self.attachment_path(&message.digest)),
+        }
+    }
+
     /// The error about a message that is nowhere.
     pub(super) fn is_gone(&self, message: &Outgoing) -> Result<Error> {
-        let place = match &message.at {
-            Some(at) => self.path(at)?,
-            None => self.attachment_path(&message.digest),
-        };
+        let place = self.expected_at(message)?;
         let why = "the message is gone, or was edited in place, since it was scanned";
         let advice = "it is left out of the bundle; run `mailsync scan --deep`, then export again";
         Ok(Error::io("reading", &place, why).advise(advice))

@@ -18,7 +18,7 @@ use crate::pool;
 use crate::replica::Replica;
 use crate::replica::news::BundleNews;
 use crate::replica::scan::ScanOptions;
-use crate::state::{Action, Outgoing};
+use crate::state::{Action, Outgoing, State};
 
 /// A reading thread takes so many messages at a time.
 const BATCH: usize = 16;
@@ -118,7 +118,9 @@ impl Replica {
         let size = exported.iter().filter_map(|exported| exported.file_bytes).sum();
         let tx = self.begin()?;
         tx.remove_unrecorded(files)?;
-        for peer in self.neighbours()? {
+        let peers = self.neighbours()?;
+        let anyone_is_invited = peers.is_empty();
+        for peer in peers {
             if first.to.as_ref().is_none_or(|name| *name == peer.name) {
                 // While somebody took his time over this one, another command may have written a newer one.
                 if peer.sent_number.is_none_or(|newest| newest < first.number) {
@@ -138,7 +140,6 @@ impl Replica {
                 }
             }
         }
-        let anyone_is_invited = self.neighbours()?.is_empty();
         for mut invited in state.invitations()? {
             if first.to.as_ref().map_or(anyone_is_invited, |name| *name == invited.name) {
                 if invited.sent_number < first.number {
@@ -169,9 +170,9 @@ impl Replica {
     ) -> std::result::Result<Unread, NotWritten> {
         let progress = self.world.meter.begin("exporting messages", count);
         let disk = &*self.world.disk;
-        let read = |batch: Vec<(Outgoing, Option<PathBuf>)>| {
-            let read = |(message, path): (Outgoing, Option<PathBuf>)| {
-                let bytes = path.and_then(|path| read_expected(disk, &path, &message));
+        let read = |batch: Vec<(Outgoing, PathBuf)>| {
+            let read = |(message, path): (Outgoing, PathBuf)| {
+                let bytes = read_expected(disk, &path, &message);
                 (message, bytes)
             };
             batch.into_iter().map(read).collect::<Vec<_>>()
@@ -179,14 +180,10 @@ impl Replica {
         let mut missing = Unread::default();
         self.state.clear_late()?;
         let mut listed = Vec::new().into_iter();
-        let (mut after, mut left) = (after, count);
+        let mut all = Listed { state: &self.state, after, left: count };
         let next = || {
             if listed.as_slice().is_empty() {
-                let most = u32::try_from(left).map_or(LIST, |left| left.min(LIST));
-                let next = self.state.outgoing_batch(after, most)?;
-                let Some(&(last, _)) = next.last() else { return Ok(None) };
-                left -= next.len() as u64;
-                after = last;
+                let Some(next) = all.next_batch()? else { return Ok(None) };
                 listed = next.into_iter();
             }
             let mut batch = Vec::with_capacity(BATCH);
@@ -194,10 +191,7 @@ impl Replica {
             while batch.len() < BATCH && size < SMALL {
                 let Some((_, message)) = listed.next() else { break };
                 size += message.size;
-                let path = match &message.at {
-                    Some(at) => Some(self.path(at)?),
-                    None => Some(self.attachment_path(&message.digest)),
-                };
+                let path = self.expected_at(&message)?;
                 batch.push((message, path));
             }
             Ok(Some(batch))
@@ -300,19 +294,11 @@ impl Replica {
     /// # Errors
     /// Something other than these messages fails.
     pub(super) fn foresee_unread(&self, part: &PlannedPart) -> Result<Unread> {
-        let (mut after, mut left) = (part.after, part.manifest.counts.messages);
+        let mut all = Listed { state: &self.state, after: part.after, left: part.manifest.counts.messages };
         let mut unread = Unread::default();
-        while left > 0 {
-            let most = u32::try_from(left).map_or(LIST, |left| left.min(LIST));
-            let listed = self.state.outgoing_batch(after, most)?;
-            let Some(&(last, _)) = listed.last() else { break };
-            (after, left) = (last, left - listed.len() as u64);
+        while let Some(listed) = all.next_batch()? {
             for (_, message) in listed {
-                let path = match &message.at {
-                    Some(at) => self.path(at)?,
-                    None => self.attachment_path(&message.digest),
-                };
-                if Source::open_message(&*self.world.disk, &path).is_ok() {
+                if Source::open_message(&*self.world.disk, &self.expected_at(&message)?).is_ok() {
                     continue;
                 }
                 if let Sought::Unreadable(error) = self.seek(&message)? {
@@ -322,6 +308,24 @@ impl Replica {
             }
         }
         Ok(unread)
+    }
+}
+
+/// The messages of a part of a plan: so many, behind the one with this number.
+struct Listed<'s> {
+    state: &'s State,
+    after: i64,
+    left: u64,
+}
+
+impl Listed<'_> {
+    /// The next of them, with their numbers. `None` behind the last.
+    fn next_batch(&mut self) -> Result<Option<Vec<(i64, Outgoing)>>> {
+        let most = u32::try_from(self.left).map_or(LIST, |left| left.min(LIST));
+        let listed = self.state.outgoing_batch(self.after, most)?;
+        let Some(&(last, _)) = listed.last() else { return Ok(None) };
+        (self.after, self.left) = (last, self.left - listed.len() as u64);
+        Ok(Some(listed))
     }
 }
 

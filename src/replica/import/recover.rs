@@ -13,8 +13,8 @@ use crate::state::{EntryRow, Pending};
 impl Replica {
     /// Gives entries that miss their contents those that are on this machine, in the trash for example. Their files
     /// come to their places when the transaction is carried out. Returns how many there are; in a dry run they are
-    /// counted. That it has come is told of an entry with its contents. `each` is told of every entry that missed its contents, and whether they are here; an error says what
-    /// keeps them from being read.
+    /// counted. That it has come is told of an entry with its contents. `each` is told of every entry that missed its
+    /// contents, and whether they are here; an error says what keeps them from being read.
     pub(in crate::replica) fn recover_missing(
         &self,
         tx: &Transaction<'_>,

@@ -74,8 +74,11 @@ impl Replica {
             self.recount_quota();
         }
         let failure = progress.failure();
-        let newly = self.state.count_newly_hindered()?;
-        self.hindrance.replace(progress.hindrance().map(|error| (error, newly)));
+        let hindrance = match progress.hindrance() {
+            Some(error) => Some((error, self.state.count_newly_hindered()?)),
+            None => None,
+        };
+        self.hindrance.replace(hindrance);
         let may_hold = self.state.leftovers()? || self.state.is_hindered()?;
         self.record_done(progress)?;
         if may_hold {

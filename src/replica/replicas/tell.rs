@@ -9,8 +9,8 @@ use crate::replica::Replica;
 use crate::state::Peer;
 use crate::text::{local_time, plural, printable};
 
-/// So many characters of an id tell it from others for people: `SHA256:`, and twelve that stand for 72 bits.
-const SHORT_ID: usize = 7 + 12;
+/// So many characters of an id tell it from others for people: twelve of them stand for 72 bits.
+const SHORT_ID: usize = ReplicaId::BEGINS.len() + 12;
 
 impl Replica {
     /// The name of a replica that is shut out, for people: the one that it has here or, if it is nobody here, the one that who

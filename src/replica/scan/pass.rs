@@ -8,12 +8,12 @@ use std::sync::Arc;
 use super::copies::Copies;
 use super::discover::Discovery;
 use super::report::{Purpose, ScanOptions, ScanReport};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::maildir::keywords::Letters;
 use crate::maildir::listing::Others;
 use crate::model::{Digest, Origin, Stamp};
 use crate::replica::Replica;
-use crate::replica::safety::DryRun;
+use crate::replica::safety::looked_at;
 use crate::replica::transaction::Transaction;
 use crate::state::{EntryKey, FolderKey};
 use crate::text::printable;
@@ -74,13 +74,10 @@ impl Scan<'_> {
     /// # Errors
     /// The refusal, if it is no dry run.
     pub(super) fn heed(&mut self, guarded: Result<()>) -> Result<()> {
-        match guarded {
-            Err(error) if self.options.dry_run == DryRun::Yes && error.kind() == ErrorKind::Refused => {
-                self.report.refused.get_or_insert(error);
-                Ok(())
-            }
-            guarded => guarded,
+        if let Some(refusal) = looked_at(guarded, self.options.dry_run)? {
+            self.report.refused.get_or_insert(refusal);
         }
+        Ok(())
     }
 
     /// The stamp of this scan. All changes that it finds carry this one stamp.
