@@ -169,7 +169,7 @@ impl Replica {
     /// Gives folders that were just made their usual directories, where what had those has just been removed: somebody
     /// has renamed a folder elsewhere, and only its case. Nobody has these folders open yet. If this is interrupted, the
     /// next scan finds them there.
-    pub(super) fn settle_names(&self, made: &[FolderKey], touched: &mut BTreeSet<PathBuf>) -> Result<()> {
+    pub(super) fn settle_names(&self, made: &BTreeSet<FolderKey>, touched: &mut BTreeSet<PathBuf>) -> Result<()> {
         for &key in made {
             let row = self.state.folder_row(key)?;
             let (here, usual) = (self.relative_dir(&row.name), self.layout.dir_of(&row.name));

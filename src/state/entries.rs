@@ -46,8 +46,12 @@ pub struct EntryRow {
     pub at: Option<Place>,
 }
 
-const COLUMNS: &str =
+/// What a row of an entry consists of, for [`State::row`].
+pub(super) const COLUMNS: &str =
     "e.key, e.digest, e.birth, e.ordinal, e.folder, e.size, e.mtime, e.registers, e.at_folder, e.at_sub, e.at_name";
+
+/// How many columns these are.
+pub(super) const COUNT: usize = 11;
 
 /// The order in which a bundle holds entries.
 const IN_ORDER: &str = "JOIN folder b ON b.key = e.birth ORDER BY b.name, e.digest, e.ordinal";
@@ -59,7 +63,7 @@ fn all_in_order() -> String {
 }
 
 impl State {
-    fn row(&self, row: &Row<'_>) -> Result<EntryRow> {
+    pub(super) fn row(&self, row: &Row<'_>) -> Result<EntryRow> {
         let folders = self.folders.borrow();
         let digest = row.get_ref(1)?.as_bytes().ok().and_then(|bytes| bytes.try_into().ok());
         let id = EntryId {

@@ -1,10 +1,11 @@
 //! Pending work: changes that are still to be made on disk, and contents that are awaited or missing.
 
 use rusqlite::OptionalExtension;
+use rusqlite::types::ValueRef;
 
 use super::codec::damaged;
 use super::counts::Change;
-use super::entries::place;
+use super::entries::{COLUMNS, COUNT, place};
 use super::{EntryKey, EntryRow, Place, State, Transaction};
 use crate::error::Result;
 use crate::model::{Digest, Mtime};
@@ -54,16 +55,17 @@ impl State {
 
     /// The next entries with pending work, in the order of their numbers.
     pub fn pending_batch(&self, after: Option<EntryKey>, limit: u32) -> Result<Vec<(EntryRow, Pending)>> {
-        let mut query = self.conn.prepare_cached(
-            "SELECT entry, kind, from_folder, from_sub, from_name FROM pending WHERE entry > ? ORDER BY entry LIMIT ?",
-        )?;
+        let mut query = self.conn.prepare_cached(&format!(
+            "SELECT {COLUMNS}, kind, from_folder, from_sub, from_name FROM pending p LEFT JOIN entry e ON e.key = p.entry
+             WHERE entry > ? ORDER BY entry LIMIT ?",
+        ))?;
         let mut rows = query.query((after.map_or(0, |key| key.0), limit))?;
         let mut batch = Vec::new();
         while let Some(sql) = rows.next()? {
-            let key = EntryKey(sql.get(0)?);
-            let from = place(sql, 2)?;
-            let row = self.entry(key)?.ok_or_else(|| damaged("a pending entry's number"))?;
-            batch.push((row, pending_from(sql.get(1)?, from)?));
+            if sql.get_ref(0)? == ValueRef::Null {
+                return Err(damaged("a pending entry's number"));
+            }
+            batch.push((self.row(sql)?, pending_from(sql.get(COUNT)?, place(sql, COUNT + 1)?)?));
         }
         Ok(batch)
     }

@@ -28,7 +28,7 @@ impl Replica {
         if from != tmp {
             // It was moved, or got another name, while it waited.
             if self.copy_to_tmp(row, &from, &tmp)? {
-                progress.touch(&from);
+                progress.touched.note(&from);
                 remove_if_there(disk.unlink(&from)).map_err(|error| Error::io("removing", &from, error))?;
             }
             from = tmp;
@@ -59,8 +59,8 @@ impl Replica {
             }
             Err(error) => return Err(delivering(&to, &error)),
         }
-        progress.touch(&from);
-        progress.touch(&to);
+        progress.touched.note(&from);
+        progress.touched.note(&to);
         Ok(())
     }
 
@@ -96,8 +96,8 @@ impl Replica {
             let (flags, _) = visible(&row.entry, &letters);
             at.name = FileName::parse(base.as_bytes()).with_flags(at.sub, &flags, &letters, separator);
         }
-        progress.touch(from);
-        progress.touch(&self.path(&at)?);
+        progress.touched.note(from);
+        progress.touched.note(&self.path(&at)?);
         progress.renamed.push((row.key, at));
         Ok(())
     }
@@ -152,8 +152,8 @@ impl Replica {
             }
             Err(error) => return Err(Error::io("moving a message to", &to, error).advise("run this again")),
         }
-        progress.touch(&source);
-        progress.touch(&to);
+        progress.touched.note(&source);
+        progress.touched.note(&to);
         Ok(())
     }
 
@@ -263,8 +263,8 @@ impl Replica {
                 _ => return Err(Error::io("moving to the trash", &source, error).advise("run this again")),
             }
         }
-        progress.touch(&source);
-        progress.touch(&to);
+        progress.touched.note(&source);
+        progress.touched.note(&to);
         Ok(Some(file))
     }
 
@@ -291,7 +291,7 @@ impl Replica {
             remove_if_there(disk.unlink(&part)).map_err(fail)?;
             copy_message(disk, &source, &part, discard.mtime, &Like::PRIVATE, Durability::Now).map_err(fail)?;
             disk.rename(&part, to).map_err(fail)?;
-            progress.touch(to);
+            progress.touched.note(to);
             return Ok(Some(file));
         }
         Ok(None)

@@ -42,7 +42,8 @@ impl Replica {
     pub(super) fn ensure_folder(&self, key: FolderKey, progress: &mut DiskWork) -> Result<()> {
         let touched = std::mem::take(&mut progress.touched);
         self.make_folder(None, key, progress)?;
-        self.sync_dirs(&std::mem::replace(&mut progress.touched, touched))
+        let made = std::mem::replace(&mut progress.touched, touched).take();
+        self.sync_dirs(&made)
     }
 
     /// Makes a folder. What is found out about its name is part of the transaction, if there is one.
@@ -62,7 +63,7 @@ impl Replica {
         let tmp = self.make_in_chosen_dir(tx, key, || self.make_tmp(&row))?;
         let made = self.make_directories_of(&row, tmp, progress).and_then(|()| self.read_dir_back(tx, key));
         match &made {
-            Ok(()) => progress.folders_made.push(key),
+            Ok(()) => drop(progress.folders_made.insert(key)),
             Err(error) => drop(progress.unmade.insert(key, error.clone())),
         }
         made
@@ -210,7 +211,7 @@ impl Replica {
             }
             if !durable {
                 // Mail that was moved out of these directories must be durable elsewhere before they are removed.
-                self.sync_dirs(&std::mem::take(&mut progress.touched))?;
+                self.sync_dirs(&progress.touched.take())?;
                 durable = true;
             }
             match self.remove_folder(&self.dir(&row.name), progress) {
@@ -261,10 +262,7 @@ impl Replica {
         }
         remove_if_empty(disk, &dir.join("tmp")).map_err(fail)?;
         remove_if_empty(disk, dir).map_err(fail)?;
-        progress.touched.insert(dir.to_owned());
-        if let Some(parent) = dir.parent() {
-            progress.touched.insert(parent.to_owned());
-        }
+        progress.touched.extend([Some(dir), dir.parent()].into_iter().flatten().map(Path::to_owned));
         Ok(true)
     }
 

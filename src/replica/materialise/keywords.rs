@@ -58,7 +58,7 @@ impl Replica {
             }
             match self.name_letters(&row, wanted) {
                 Ok(change) => {
-                    progress.touch(&self.dir(&row.name).join(FILE));
+                    progress.touched.note(&self.dir(&row.name).join(FILE));
                     given.push((row, change));
                 }
                 Err(error) => progress.fail(&self.state, Hindered::Folder(row.key), &error)?,

@@ -5,6 +5,7 @@
 //! and nothing is removed that isn't in the trash first. A file that somebody else has changed meanwhile is left to the
 //! next scan.
 
+mod ahead;
 mod decide;
 mod durable;
 mod files;
@@ -24,7 +25,7 @@ use crate::model::WallClock;
 use crate::replica::Replica;
 use crate::state::{EntryRow, Hindered, Pending};
 
-/// This many pending entries are read from the state at a time.
+/// This many discards are read from the state at a time.
 const BATCH: u32 = 512;
 
 impl Replica {
@@ -39,19 +40,9 @@ impl Replica {
         self.state.clear_hindered()?;
         self.make_folders(&mut progress)?;
         // New folders become durable first: a power cut could otherwise lose a folder with the mail just moved into it.
-        self.sync_dirs(&std::mem::take(&mut progress.touched))?;
+        self.sync_dirs(&progress.touched.take())?;
         self.give_letters(&mut progress)?;
-        let mut after = None;
-        loop {
-            let batch = self.state.pending_batch(after, BATCH)?;
-            let Some((last, _)) = batch.last() else { break };
-            after = Some(last.key);
-            for (row, pending) in batch {
-                if let Err(error) = self.carry_out(&row, &pending, &mut progress) {
-                    progress.fail(&self.state, Hindered::Entry(row.key), &error)?;
-                }
-            }
-        }
+        self.carry_out_all(&mut progress)?;
         let mut after = 0;
         loop {
             let batch = self.state.discard_batch(after, BATCH)?;
@@ -65,10 +56,11 @@ impl Replica {
             }
         }
         self.remove_folders(&mut progress)?;
+        let mut touched = progress.touched.take();
         if !progress.folders_removed.is_empty() {
-            self.settle_names(&progress.folders_made, &mut progress.touched)?;
+            self.settle_names(&progress.folders_made, &mut touched)?;
         }
-        self.sync_dirs(&progress.touched)?;
+        self.sync_dirs(&touched)?;
         // Before it is recorded: an interruption has it done again.
         if progress.mail_came_or_went {
             self.recount_quota();

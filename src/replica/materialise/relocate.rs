@@ -45,7 +45,7 @@ impl Replica {
                 disk.metadata(from)?;
                 let dir = to.parent().expect("a file lies in a directory");
                 self.make_dirs(dir)?;
-                progress.touch(dir);
+                progress.touched.note(dir);
                 disk.rename(from, to)
             }
             result => result,
@@ -95,7 +95,7 @@ impl Replica {
             match self.rename(from, &to, progress) {
                 Ok(()) => {
                     progress.separators.insert(at.folder, separator);
-                    progress.touch(&to);
+                    progress.touched.note(&to);
                     return Ok(Some(place));
                 }
                 Err(error) if self.is_refused(&error, from, &place)? => {}
@@ -156,7 +156,7 @@ impl Replica {
             }
             moved = attempt(&place).map(|moved| moved.then_some(place));
             if let Ok(Some(place)) = &moved {
-                progress.touch(&self.path(place)?);
+                progress.touched.note(&self.path(place)?);
                 progress.separators.insert(at.folder, separator);
             }
         }

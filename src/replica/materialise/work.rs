@@ -14,7 +14,7 @@ const MOST_FAILURES: usize = 100;
 /// another way than planned.
 #[derive(Debug, Default)]
 pub(in crate::replica) struct DiskWork {
-    pub(super) touched: BTreeSet<PathBuf>,
+    pub(super) touched: Touched,
     /// Entries whose file was not as last seen, with the place to go back to.
     pub(super) disturbed: Vec<(EntryKey, Place)>,
     /// Entries whose contents are lost.
@@ -23,7 +23,7 @@ pub(in crate::replica) struct DiskWork {
     pub(super) renamed: Vec<(EntryKey, Place)>,
     /// What the names of files in a folder must have in front of their flags.
     pub(super) separators: HashMap<FolderKey, Separator>,
-    pub(in crate::replica) folders_made: Vec<FolderKey>,
+    pub(in crate::replica) folders_made: BTreeSet<FolderKey>,
     pub(super) folders_removed: Vec<FolderKey>,
     pub(super) trashed: Vec<(Discard, Option<String>)>,
     /// Whether there is more or less mail than before, in some folder.
@@ -90,12 +90,55 @@ impl DiskWork {
             "put that right, then run `mailsync scan`; nothing is lost, and `mailsync status` shows what waits";
         self.hindrances.sum().map(|error| error.advise(advice))
     }
+}
 
-    /// Notes that a name in the directory of this file has changed.
-    pub(super) fn touch(&mut self, file: &Path) {
+/// Directories whose changed names must be made durable.
+#[derive(Debug, Default)]
+pub(super) struct Touched {
+    dirs: BTreeSet<PathBuf>,
+    /// Those that were noted last, of which there may be thousands of changes one after the other: to compare a path with all others
+    /// takes longer than to change a name.
+    latest: [PathBuf; 2],
+}
+
+impl Touched {
+    /// A name in the directory of this file has changed.
+    pub(super) fn note(&mut self, file: &Path) {
         let dir = file.parent().expect("a file lies in a directory");
-        if !self.touched.contains(dir) {
-            self.touched.insert(dir.to_owned());
+        if self.latest.iter().any(|noted| noted.as_os_str() == dir.as_os_str()) {
+            return;
         }
+        self.latest.rotate_right(1);
+        self.latest[0] = dir.to_owned();
+        self.dirs.insert(dir.to_owned());
+    }
+
+    /// Names have changed in these directories.
+    pub(super) fn extend(&mut self, dirs: impl IntoIterator<Item = PathBuf>) {
+        self.dirs.extend(dirs);
+    }
+
+    /// All of them; from now on there are none.
+    pub(super) fn take(&mut self) -> BTreeSet<PathBuf> {
+        std::mem::take(self).dirs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_was_taken_to_be_made_durable_is_noted_anew_when_a_name_in_it_changes_again() {
+        let mut touched = Touched::default();
+        for file in ["/m/tmp/a", "/m/cur/a", "/m/tmp/b", "/m/cur/b", "/n/cur/c", "/m/tmp/d"] {
+            touched.note(Path::new(file));
+        }
+        let dirs = |names: &[&str]| names.iter().map(PathBuf::from).collect::<BTreeSet<_>>();
+        assert_eq!(touched.take(), dirs(&["/m/cur", "/m/tmp", "/n/cur"]));
+        assert_eq!(touched.take(), dirs(&[]));
+        touched.note(Path::new("/m/tmp/e"));
+        touched.extend([PathBuf::from("/m")]);
+        assert_eq!(touched.take(), dirs(&["/m", "/m/tmp"]));
     }
 }
