@@ -87,6 +87,7 @@ mod replicas_that_exchange_bundles_converge;
 mod shared_folders_stay_shared;
 mod shells_complete_what_the_replica_knows;
 mod ssh_carries_bundles;
+mod the_bench_keeps_what_was_measured;
 mod the_fixtures_travel_between_the_layouts;
 mod the_help_is_complete_at_80_columns;
 mod the_layers_hold;

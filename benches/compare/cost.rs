@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use wait4::Wait4;
 
 /// What one run of a command cost.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
     /// Seconds by the clock.
     pub wall: f64,
@@ -20,6 +21,12 @@ pub struct Cost {
 }
 
 impl Cost {
+    /// To the microsecond, which is what a file of figures keeps.
+    pub fn rounded(self) -> Self {
+        let micros = |seconds: f64| (seconds * 1e6).round() / 1e6;
+        Self { wall: micros(self.wall), cpu: micros(self.cpu), peak: self.peak }
+    }
+
     /// One command after the other.
     pub fn then(self, other: Self) -> Self {
         Self { wall: self.wall + other.wall, cpu: self.cpu + other.cpu, peak: self.peak.max(other.peak) }
@@ -37,63 +44,14 @@ impl Runs {
         values[values.len() / 2]
     }
 
-    /// Seconds by the clock, of the run in the middle.
-    pub fn wall(&self) -> f64 {
-        self.median(|cost| cost.wall)
+    /// Time and CPU of the run in the middle, and the largest process of all runs.
+    pub fn summary(&self) -> Cost {
+        Cost {
+            wall: self.median(|cost| cost.wall),
+            cpu: self.median(|cost| cost.cpu),
+            peak: self.0.iter().map(|cost| cost.peak).max().unwrap_or(0),
+        }
     }
-
-    /// Seconds of all processors, of the run in the middle.
-    pub fn cpu(&self) -> f64 {
-        self.median(|cost| cost.cpu)
-    }
-
-    /// The largest process of all runs, in bytes.
-    pub fn peak(&self) -> u64 {
-        self.0.iter().map(|cost| cost.peak).max().unwrap_or(0)
-    }
-}
-
-/// mailsync beside another program.
-#[derive(Clone, Debug)]
-pub struct Row {
-    /// What was done.
-    pub what: String,
-    /// The command beside it.
-    pub beside: String,
-    /// What mailsync cost.
-    pub ours: Runs,
-    /// What the other one cost, if there is one.
-    pub theirs: Option<Runs>,
-}
-
-/// Runs two commands in turns.
-pub fn duel(
-    runs: usize,
-    what: &str,
-    beside: &str,
-    mut ours: impl FnMut(usize) -> Cost,
-    mut theirs: impl FnMut(usize) -> Cost,
-) -> Row {
-    let (mut of_ours, mut of_theirs) = (Runs::default(), Runs::default());
-    for run in 0..runs {
-        of_ours.0.push(ours(run));
-        of_theirs.0.push(theirs(run));
-    }
-    let row = Row { what: what.to_owned(), beside: beside.to_owned(), ours: of_ours, theirs: Some(of_theirs) };
-    eprintln!("{what}: {:.3} s, {beside}: {:.3} s", row.ours.wall(), row.theirs.as_ref().map_or(0.0, Runs::wall));
-    row
-}
-
-/// Runs one command several times.
-pub fn alone(runs: usize, what: &str, mut ours: impl FnMut(usize) -> Cost) -> Row {
-    let row = Row {
-        what: what.to_owned(),
-        beside: String::new(),
-        ours: Runs((0..runs).map(&mut ours).collect()),
-        theirs: None,
-    };
-    eprintln!("{what}: {:.3} s", row.ours.wall());
-    row
 }
 
 /// A replica below the bench's directory: a home and a mail root.
@@ -113,15 +71,13 @@ impl Machine {
 
     /// Runs mailsync there.
     pub fn run(&self, args: &[&dyn AsRef<OsStr>]) -> Cost {
-        let mut command = self.command();
-        command.args(args);
-        measure(command)
+        measure(self.with(args))
     }
 
-    /// mailsync there, with nothing to do yet.
-    pub fn command(&self) -> Command {
+    /// mailsync there, with these arguments.
+    pub fn with(&self, args: &[&dyn AsRef<OsStr>]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mailsync"));
-        command.arg("--quiet").arg("--home").arg(&self.home);
+        command.arg("--quiet").arg("--home").arg(&self.home).args(args);
         command
     }
 
@@ -168,19 +124,26 @@ impl Machine {
 
     /// How many times it waits for the disk while it runs this; `None` where strace isn't installed.
     pub fn waits_for_disk(&self, args: &[&dyn AsRef<OsStr>]) -> Option<u64> {
-        if !installed("strace") {
-            return None;
-        }
-        let file = tempfile::NamedTempFile::new().expect("a temporary file");
-        let mut command = Command::new("strace");
-        command.args(["-f", "-qq", "-e", "trace=fsync,fdatasync,syncfs,sync_file_range", "-e", "signal=none", "-o"]);
-        command.arg(file.path()).arg(env!("CARGO_BIN_EXE_mailsync")).arg("--quiet").arg("--home").arg(&self.home);
-        command.args(args);
-        measure(command);
-        let calls = fs::read_to_string(file.path()).expect("what strace has written can be read");
-        // A call that was interrupted by another thread's stands in two lines.
-        Some(calls.lines().filter(|line| !line.contains(" resumed>")).count() as u64)
+        waits_for_disk(&self.with(args))
     }
+}
+
+/// How many times a command waits for the disk, and the programs that it starts; `None` where strace isn't installed.
+pub fn waits_for_disk(command: &Command) -> Option<u64> {
+    if !installed("strace") {
+        return None;
+    }
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "--seccomp-bpf", "-e", "trace=fsync,fdatasync,syncfs,sync_file_range"]);
+    strace.args(["-e", "signal=none", "-o"]).arg(file.path()).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        strace.env(name, value.expect("the bench removes no variables"));
+    }
+    measure(strace);
+    let calls = fs::read_to_string(file.path()).expect("what strace has written can be read");
+    // A call that was interrupted by another thread's stands in two lines.
+    Some(calls.lines().filter(|line| !line.contains(" resumed>")).count() as u64)
 }
 
 #[cfg(unix)]
@@ -197,9 +160,14 @@ pub fn installed(program: &str) -> bool {
 
 /// Runs a line of the shell.
 pub fn shell(line: &str) -> Cost {
+    measure(line_of_shell(line))
+}
+
+/// A line of the shell that is to be run.
+pub fn line_of_shell(line: &str) -> Command {
     let mut command = Command::new("sh");
     command.arg("-c").arg(line);
-    measure(command)
+    command
 }
 
 /// # Panics

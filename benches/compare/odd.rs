@@ -3,58 +3,68 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::SMALL;
 use super::corpus::{self, Random};
-use super::cost::{Cost, Machine, Runs, shell, text};
+use super::cost::{Cost, Machine, Runs, shell, size_of_file, text};
+use super::figures::{Figure, Store, Value};
 
-/// What was measured of one kind.
-pub struct Odd {
-    /// What there is much of.
-    pub kind: &'static str,
-    /// What was done with it.
-    pub what: String,
-    /// How many of it, and what that cost; the least first.
-    pub points: Vec<(u64, Cost)>,
-}
+/// What there is much of, and how many of it at the scale 1.
+const ALL: [(&str, u64, Measure); 7] = [
+    ("messages in one folder", 500_000, one_folder),
+    ("folders of one message", 2_000, many_folders),
+    ("copies of one message in a folder", 4_000, identical),
+    ("bytes of one message", 2 << 30, large_message),
+    ("deltas one after the other", 10_000, many_deltas),
+    ("peers", 50, many_peers),
+    ("incarnations", 1_000, many_incarnations),
+];
 
-/// Measures every kind; `scale` is what part of the largest numbers is used.
-pub fn measure(dir: &Path, scale: f64) -> Vec<Odd> {
-    // Any number is right: it is the bench's own.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let up_to = |most: u64| ((most as f64 * scale) as u64).max(10);
-    let mut all = Vec::new();
-    all.extend(one_folder(dir, up_to(500_000)));
-    all.extend(many_folders(dir, up_to(2_000)));
-    all.extend(identical(dir, up_to(4_000)));
-    all.extend(large_message(dir, up_to(2 << 30)));
-    all.extend(many_deltas(dir, up_to(10_000)));
-    all.extend(many_peers(dir, up_to(50)));
-    all.extend(many_incarnations(dir, up_to(1_000)));
-    for odd in &all {
-        let points: Vec<String> =
-            odd.points.iter().map(|(count, cost)| format!("{count}: {:.3} s", cost.wall)).collect();
-        eprintln!("{}, {}: {}", odd.kind, odd.what, points.join(", "));
+/// Measures a kind with up to so many, and tells each figure as soon as it is there.
+type Measure = fn(&Path, u64, &mut Tell<'_>);
+
+/// Takes what was done, how many there were, and what was measured.
+type Tell<'a> = dyn FnMut(&str, u64, Value) + 'a;
+
+/// Measures the kinds whose name has one of these words in it; `scale` is what part of the largest numbers is used.
+pub fn measure(dir: &Path, scale: f64, wanted: &[String], store: &mut Store) {
+    for (kind, most, measure) in ALL {
+        if !wanted.is_empty() && !wanted.iter().any(|word| kind.contains(word.as_str())) {
+            continue;
+        }
+        // Any number is right: it is the bench's own.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let most = ((most as f64 * scale) as u64).max(10);
+        let started = std::time::Instant::now();
+        measure(dir, most, &mut |what, size, value| {
+            eprintln!("{size} {kind}, {what}: {value:?}");
+            store.keep(Figure {
+                section: "odd".to_owned(),
+                kind: kind.to_owned(),
+                size,
+                what: what.to_owned(),
+                beside: String::new(),
+                runs: 1,
+                ours: value,
+                theirs: None,
+            });
+        });
+        store.end(|figure| figure.section == "odd" && figure.kind == kind);
+        eprintln!("{kind}: {:.0} s", started.elapsed().as_secs_f64());
     }
-    all
 }
 
 /// The steps whose cost is told of each: what each did at each number.
-fn steps(kind: &'static str, counts: &[u64], mut run: impl FnMut(u64) -> Vec<(&'static str, Cost)>) -> Vec<Odd> {
-    let mut all: Vec<Odd> = Vec::new();
+fn steps(counts: &[u64], tell: &mut Tell<'_>, mut run: impl FnMut(u64) -> Vec<(&'static str, Cost)>) {
     for &count in counts {
         for (what, cost) in run(count) {
-            match all.iter_mut().find(|odd| odd.what == what) {
-                Some(odd) => odd.points.push((count, cost)),
-                None => all.push(Odd { kind, what: what.to_owned(), points: vec![(count, cost)] }),
-            }
+            tell(what, count, Value::Cost(cost));
         }
     }
-    all
 }
 
-fn maildir(root: &Path, folder: &str) -> std::path::PathBuf {
+fn maildir(root: &Path, folder: &str) -> PathBuf {
     let dir = root.join(folder);
     for sub in ["cur", "new", "tmp"] {
         fs::create_dir_all(dir.join(sub)).expect("a folder can be made");
@@ -88,13 +98,18 @@ fn export(from: &Machine, bundle: &Path) -> Cost {
 fn exchange(desktop: &Machine, laptop: &Machine, bundle: &Path) -> (Cost, Cost) {
     let out = export(desktop, bundle);
     let taken = laptop.run(&[&"import", &bundle]);
-    export(laptop, bundle);
-    desktop.run(&[&"import", &bundle]);
+    answer(desktop, laptop, bundle);
     (out, taken)
 }
 
-fn one_folder(dir: &Path, most: u64) -> Vec<Odd> {
-    steps("messages in one folder", &[most / 10, most], |count| {
+/// What the laptop has, the desktop learns.
+fn answer(desktop: &Machine, laptop: &Machine, bundle: &Path) {
+    export(laptop, bundle);
+    desktop.run(&[&"import", &bundle]);
+}
+
+fn one_folder(dir: &Path, most: u64, tell: &mut Tell<'_>) {
+    steps(&[most / 10, most], tell, |count| {
         let dir = tempfile::tempdir_in(dir).expect("a directory");
         let (desktop, bundle) = (Machine::at(dir.path(), "desktop"), dir.path().join("bundle.zst"));
         let inbox = maildir(&desktop.mail, "");
@@ -102,6 +117,7 @@ fn one_folder(dir: &Path, most: u64) -> Vec<Odd> {
         let init = desktop.init();
         let (desktop, laptop) = pair(dir.path());
         let (full, taken) = exchange(&desktop, &laptop, &bundle);
+        let nothing = desktop.run(&[&"scan"]);
         deliver(&inbox, count);
         let scan = desktop.run(&[&"scan"]);
         let (out, delta) = exchange(&desktop, &laptop, &bundle);
@@ -109,15 +125,16 @@ fn one_folder(dir: &Path, most: u64) -> Vec<Odd> {
             ("init", init),
             ("full export", full),
             ("full import", taken),
+            ("scan, nothing changed", nothing),
             ("scan after one delivery", scan),
             ("export of one message", out),
             ("import of one message", delta),
         ]
-    })
+    });
 }
 
-fn many_folders(dir: &Path, most: u64) -> Vec<Odd> {
-    steps("folders of one message", &[most / 10, most], |count| {
+fn many_folders(dir: &Path, most: u64, tell: &mut Tell<'_>) {
+    steps(&[most / 10, most], tell, |count| {
         let dir = tempfile::tempdir_in(dir).expect("a directory");
         let (desktop, bundle) = (Machine::at(dir.path(), "desktop"), dir.path().join("bundle.zst"));
         maildir(&desktop.mail, "");
@@ -136,11 +153,11 @@ fn many_folders(dir: &Path, most: u64) -> Vec<Odd> {
             ("export of one message", out),
             ("import of one message", delta),
         ]
-    })
+    });
 }
 
-fn identical(dir: &Path, most: u64) -> Vec<Odd> {
-    steps("copies of one message in a folder", &[most / 4, most], |count| {
+fn identical(dir: &Path, most: u64, tell: &mut Tell<'_>) {
+    steps(&[most / 4, most], tell, |count| {
         let dir = tempfile::tempdir_in(dir).expect("a directory");
         let (desktop, bundle) = (Machine::at(dir.path(), "desktop"), dir.path().join("bundle.zst"));
         let inbox = maildir(&desktop.mail, "");
@@ -152,11 +169,11 @@ fn identical(dir: &Path, most: u64) -> Vec<Odd> {
         let (desktop, laptop) = pair(dir.path());
         let (out, taken) = exchange(&desktop, &laptop, &bundle);
         vec![("init", init), ("full export", out), ("full import", taken)]
-    })
+    });
 }
 
-fn large_message(dir: &Path, most: u64) -> Vec<Odd> {
-    steps("bytes of one message", &[most / 10, most], |count| {
+fn large_message(dir: &Path, most: u64, tell: &mut Tell<'_>) {
+    steps(&[most / 10, most], tell, |count| {
         let dir = tempfile::tempdir_in(dir).expect("a directory");
         let (desktop, bundle) = (Machine::at(dir.path(), "desktop"), dir.path().join("bundle.zst"));
         let inbox = maildir(&desktop.mail, "");
@@ -173,42 +190,67 @@ fn large_message(dir: &Path, most: u64) -> Vec<Odd> {
         let (out, taken) = exchange(&desktop, &laptop, &bundle);
         let hash = shell(&format!("sha256sum {}", text(&path)));
         vec![("init", init), ("sha256sum", hash), ("full export", out), ("full import", taken)]
-    })
+    });
 }
 
-/// One message each; what is told is the median of those around each number.
-fn many_deltas(dir: &Path, most: u64) -> Vec<Odd> {
+/// How many messages there are while deltas come and go.
+const KEPT: u64 = 1_000;
+
+/// After how many deltas the other machine answers, but for the first and the last ones, where it always does.
+const ANSWERED: u64 = 10;
+
+/// In each a message came and the oldest one went, so that what is measured is how long the history is and not how much mail
+/// there is. What is told is the median of the first ones and of the last.
+fn many_deltas(dir: &Path, most: u64, tell: &mut Tell<'_>) {
     let dir = tempfile::tempdir_in(dir).expect("a directory");
     let (desktop, bundle) = (Machine::at(dir.path(), "desktop"), dir.path().join("bundle.zst"));
     let inbox = maildir(&desktop.mail, "");
+    let path = |number: u64| inbox.join(format!("cur/{number}.M1P1.host:2,S"));
+    let put = |number: u64| {
+        let text =
+            format!("Message-ID: <{number}@example.org>\nSubject: number {number}\n\nThis is number {number}.\n");
+        fs::write(path(number), text).expect("a delivery");
+    };
+    (0..KEPT).for_each(put);
     desktop.init();
     let (desktop, laptop) = pair(dir.path());
+    exchange(&desktop, &laptop, &bundle);
     let window = (most / 10).clamp(1, 100);
-    let (mut exports, mut imports) = (Vec::new(), Vec::new());
-    for number in 0..most {
-        deliver(&inbox, number);
-        let (out, taken) = exchange(&desktop, &laptop, &bundle);
-        if number < window || number >= most - window {
-            exports.push(out);
-            imports.push(taken);
+    let (mut exports, mut imports, mut bytes) = (Runs::default(), Runs::default(), Vec::new());
+    for delta in 1..=most {
+        put(KEPT + delta - 1);
+        fs::remove_file(path(delta - 1)).expect("a message can be removed");
+        let (first, last) = (delta <= window, delta > most - window);
+        let out = export(&desktop, &bundle);
+        let size = size_of_file(&bundle);
+        let taken = laptop.run(&[&"import", &bundle]);
+        if first || last || delta % ANSWERED == 0 {
+            answer(&desktop, &laptop, &bundle);
+        }
+        if first || last {
+            exports.0.push(out);
+            imports.0.push(taken);
+            bytes.push(size);
+        }
+        if delta == window || delta == most {
+            bytes.sort_unstable();
+            tell("export of one message and one removal", delta, Value::Cost(exports.summary()));
+            tell("import of one message and one removal", delta, Value::Cost(imports.summary()));
+            tell("the bundle", delta, Value::Bytes(bytes[bytes.len() / 2]));
+            tell("the state of the one that exports", delta, Value::Bytes(state_of(&desktop)));
+            tell("the state of the one that imports", delta, Value::Bytes(state_of(&laptop)));
+            (exports, imports, bytes) = (Runs::default(), Runs::default(), Vec::new());
         }
     }
-    let around = |costs: &[Cost]| {
-        let runs = Runs(costs.to_vec());
-        Cost { wall: runs.wall(), cpu: runs.cpu(), peak: runs.peak() }
-    };
-    let window = usize::try_from(window).expect("few");
-    [("export of one message", exports), ("import of one message", imports)]
-        .map(|(what, costs)| Odd {
-            kind: "deltas one after the other",
-            what: what.to_owned(),
-            points: vec![(1, around(&costs[..window])), (most, around(&costs[costs.len() - window..]))],
-        })
-        .into()
 }
 
-fn many_peers(dir: &Path, most: u64) -> Vec<Odd> {
-    steps("peers", &[1, most], |count| {
+/// The bytes of a replica's database.
+fn state_of(machine: &Machine) -> u64 {
+    ["state.db", "state.db-wal"].iter().map(|name| size_of_file(&machine.home.join(name))).sum()
+}
+
+fn many_peers(dir: &Path, most: u64, tell: &mut Tell<'_>) {
+    steps(&[1, most], tell, |count| {
         let dir = tempfile::tempdir_in(dir).expect("a directory");
         let desktop = Machine::at(dir.path(), "desktop");
         let inbox = maildir(&desktop.mail, "");
@@ -241,11 +283,11 @@ fn many_peers(dir: &Path, most: u64) -> Vec<Odd> {
             ("import of one message", taken),
             ("status", status),
         ]
-    })
+    });
 }
 
-fn many_incarnations(dir: &Path, most: u64) -> Vec<Odd> {
-    steps("incarnations", &[1, most], |count| {
+fn many_incarnations(dir: &Path, most: u64, tell: &mut Tell<'_>) {
+    steps(&[1, most], tell, |count| {
         let dir = tempfile::tempdir_in(dir).expect("a directory");
         let (desktop, bundle) = (Machine::at(dir.path(), "desktop"), dir.path().join("bundle.zst"));
         let inbox = maildir(&desktop.mail, "");
@@ -261,5 +303,5 @@ fn many_incarnations(dir: &Path, most: u64) -> Vec<Odd> {
         let scan = desktop.run(&[&"scan"]);
         let (out, taken) = exchange(&desktop, &laptop, &bundle);
         vec![("scan after one delivery", scan), ("export of one message", out), ("import of one message", taken)]
-    })
+    });
 }
