@@ -403,7 +403,7 @@ pub fn is_there(disk: &dyn Disk, path: &Path) -> Result<bool> {
     match disk.metadata(path) {
         Ok(_) => Ok(true),
         Err(error) if is_absent(&error) => Ok(false),
-        Err(error) => Err(Error::io("looking at", path, error).advise("see why, then run this again")),
+        Err(error) => Err(Error::io("looking at", path, error).again_after("see why")),
     }
 }
 
@@ -412,7 +412,7 @@ pub fn has_name(disk: &dyn Disk, path: &Path) -> Result<bool> {
     match disk.link_metadata(path) {
         Ok(_) => Ok(true),
         Err(error) if is_absent(&error) => Ok(false),
-        Err(error) => Err(Error::io("looking at", path, error).advise("see why, then run this again")),
+        Err(error) => Err(Error::io("looking at", path, error).again_after("see why")),
     }
 }
 
@@ -421,7 +421,7 @@ pub fn is_dir(disk: &dyn Disk, path: &Path) -> Result<bool> {
     match disk.metadata(path) {
         Ok(meta) => Ok(meta.is_dir),
         Err(error) if is_absent(&error) || leads_nowhere(&error) => Ok(false),
-        Err(error) => Err(Error::io("looking at", path, error).advise("see why, then run this again")),
+        Err(error) => Err(Error::io("looking at", path, error).again_after("see why")),
     }
 }
 
@@ -429,7 +429,7 @@ pub fn is_dir(disk: &dyn Disk, path: &Path) -> Result<bool> {
 pub fn real_path(path: &Path) -> Result<PathBuf> {
     match fs::canonicalize(path) {
         Err(error) if is_absent(&error) || leads_nowhere(&error) => Ok(path.to_owned()),
-        result => result.map_err(|error| Error::io("looking at", path, error).advise("see why, then run this again")),
+        result => result.map_err(|error| Error::io("looking at", path, error).again_after("see why")),
     }
 }
 

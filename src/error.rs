@@ -16,6 +16,7 @@
 //! - The kind says what a script may do about it: wait, ask a person, or give up. When in doubt it is a failure.
 //! - If there are several failures, each is told. The worst decides the exit code.
 
+mod advice;
 mod lack;
 
 use std::fmt;
@@ -25,6 +26,7 @@ use std::path::Path;
 pub use lack::Lack;
 
 use crate::text::{printable, without_numbers};
+use advice::Advice;
 
 /// The kind of failure of an [`Error`]. They stand in the order of how bad they are: of several failures the greatest decides
 /// how a command ends. The first three pass by themselves; the last three need a person.
@@ -67,7 +69,7 @@ impl ErrorKind {
 pub struct Error {
     kind: ErrorKind,
     what: String,
-    advice: Option<String>,
+    advice: Option<Advice>,
     scope: Option<Scope>,
     /// What was lacking, for which the advice has the remedy; and whether that names the place.
     lack: Option<(Lack, bool)>,
@@ -215,7 +217,11 @@ impl Error {
     }
 
     fn lacking(self, lack: Lack, place: Option<&Path>) -> Self {
-        Self { advice: Some(printable(&lack.remedy(place))), lack: Some((lack, place.is_some())), ..self }
+        let mut advice = Advice::again(Some(&lack.remedy(place)));
+        if let Some(known) = lack.besides() {
+            advice.add(known);
+        }
+        Self { advice: Some(advice), lack: Some((lack, place.is_some())), ..self }
     }
 
     /// Names the place that it is about, where something was lacking and nobody knew for what.
@@ -227,24 +233,50 @@ impl Error {
         }
     }
 
-    /// Adds what to do next. Where something is known to have been lacking, its remedy stays.
+    /// Adds what to do next. Where something is known to have been lacking, its remedy stays. Of what is also told later, by
+    /// another command, [`Error::again`] says what is to be run.
     #[must_use]
-    pub fn advise(mut self, advice: impl Into<String>) -> Self {
+    pub fn advise(self, advice: impl AsRef<str>) -> Self {
+        self.with_advice(|| Advice::told(advice.as_ref()))
+    }
+
+    /// Adds that what has failed is to be run again: what that is depends on where it is told.
+    #[must_use]
+    pub fn again(self) -> Self {
+        self.with_advice(|| Advice::again(None))
+    }
+
+    /// Adds what is to be done before what has failed is run again.
+    #[must_use]
+    pub fn again_after(self, what: impl AsRef<str>) -> Self {
+        self.with_advice(|| Advice::again(Some(what.as_ref())))
+    }
+
+    fn with_advice(mut self, advice: impl FnOnce() -> Advice) -> Self {
         if self.lack.is_none() {
-            self.advice = Some(printable(&advice.into()));
+            self.advice = Some(advice());
+        }
+        self
+    }
+
+    /// Adds what is to be known besides what to do next.
+    #[must_use]
+    pub fn besides(mut self, known: &str) -> Self {
+        if let (None, Some(advice)) = (self.lack, &mut self.advice) {
+            advice.add(known);
         }
         self
     }
 
     /// Adds another remedy, where this was lacking.
     #[must_use]
-    pub fn or_else(self, lack: Lack, remedy: &str) -> Self {
-        match (self.lack, &self.advice) {
-            (Some((lacking, _)), Some(advice)) if lacking == lack => {
-                Self { advice: Some(format!("{advice}; {}", printable(remedy))), ..self }
-            }
-            _ => self,
+    pub fn or_else(mut self, lack: Lack, remedy: &str) -> Self {
+        if let (Some((lacking, _)), Some(advice)) = (self.lack, &mut self.advice)
+            && lacking == lack
+        {
+            advice.add(remedy);
         }
+        self
     }
 
     /// Puts a subject and a colon in front of the message.
@@ -264,6 +296,23 @@ impl Error {
         &self.what
     }
 
+    /// The whole message for who reads it later, where the command that has failed is not at hand: `command` does then what that
+    /// could not.
+    pub fn told_later(&self, command: &str) -> String {
+        let mut told = String::new();
+        self.write(&format!("run `{command}`"), &mut told).expect("a text takes all that is written");
+        told
+    }
+
+    fn write(&self, again: &str, f: &mut impl fmt::Write) -> fmt::Result {
+        f.write_str(&self.what)?;
+        if let Some(advice) = &self.advice {
+            f.write_str("; ")?;
+            advice.write(again, f)?;
+        }
+        Ok(())
+    }
+
     /// Whether it is about one place on the disk, and what has to do with others can go on.
     pub fn is_about_a_place(&self) -> bool {
         self.scope == Some(Scope::Place)
@@ -277,11 +326,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)?;
-        match &self.advice {
-            Some(advice) => write!(f, "; {advice}"),
-            None => Ok(()),
-        }
+        self.write("run this again", f)
     }
 }
 
@@ -324,5 +369,36 @@ mod tests {
         assert_eq!(Scope::of(&io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")), Scope::Place);
         assert!(!Error::io("reading", Path::new("x"), "other contents").is_about_a_place());
         assert!(!Error::failed("reading the state").is_about_a_place());
+    }
+    #[test]
+    fn what_is_to_be_run_again_depends_on_where_it_is_told() {
+        let wrong = || Error::failed("moving x: it broke");
+        let lacking = || Error::io("writing", Path::new("/nowhere/x"), io::Error::from(Errno::DQUOT));
+        let quota = "writing /nowhere/x: Disk quota exceeded; your quota on the file system of /nowhere/x is used up (see \
+                     `quota`): remove something there, or have it raised, then";
+        for (error, now, later) in [
+            (wrong(), "moving x: it broke", "moving x: it broke"),
+            (wrong().again(), "moving x: it broke; run this again", "moving x: it broke; run `mailsync scan`"),
+            (
+                wrong().again_after("see why").besides("nothing is lost").about("one"),
+                "one: moving x: it broke; see why, then run this again; nothing is lost",
+                "one: moving x: it broke; see why, then run `mailsync scan`; nothing is lost",
+            ),
+            (wrong().advise("look at it"), "moving x: it broke; look at it", "moving x: it broke; look at it"),
+            // Names and words from elsewhere stay as they are.
+            (
+                Error::failed("moving run this again: it broke").again(),
+                "moving run this again: it broke; run this again",
+                "moving run this again: it broke; run `mailsync scan`",
+            ),
+            // The remedy of what was lacking stays.
+            (
+                lacking().again_after("see why").besides("nothing is lost").or_else(Lack::Quota, "or use another one"),
+                &format!("{quota} run this again; or use another one"),
+                &format!("{quota} run `mailsync scan`; or use another one"),
+            ),
+        ] {
+            assert_eq!((error.to_string(), error.told_later("mailsync scan")), (now.to_owned(), later.to_owned()));
+        }
     }
 }

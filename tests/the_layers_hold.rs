@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use syn::visit::{self, Visit};
 use syn::{Attribute, Item, ItemMod, ItemUse, UseTree, Visibility};
@@ -211,7 +212,13 @@ fn lines_of(text: &str) -> usize {
     text.lines().take_while(|line| line.trim() != "#[cfg(test)]").count()
 }
 
-fn sources() -> BTreeMap<Name, Source> {
+fn sources() -> &'static BTreeMap<Name, Source> {
+    // To read them all is what the tests here take their time for.
+    static ALL: LazyLock<BTreeMap<Name, Source>> = LazyLock::new(read_sources);
+    &ALL
+}
+
+fn read_sources() -> BTreeMap<Name, Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut texts = BTreeMap::new();
     for item in walkdir::WalkDir::new(&root).sort_by_file_name() {
@@ -279,7 +286,7 @@ fn floor(name: &Name) -> usize {
 
 #[test]
 fn no_file_knows_one_that_knows_it() {
-    let arrows = arrows(&sources());
+    let arrows = arrows(sources());
     let circles: Vec<_> = arrows
         .keys()
         .filter_map(|file| {
@@ -295,7 +302,7 @@ fn no_file_knows_one_that_knows_it() {
 #[test]
 fn no_floor_knows_a_higher_one() {
     let mut upwards = Vec::new();
-    for (from, to) in arrows(&sources()) {
+    for (from, to) in arrows(sources()) {
         let higher = to.iter().filter(|to| floor(to) > floor(&from));
         upwards.extend(higher.map(|to| format!("{} knows {}", from.join("/"), to.join("/"))));
     }
@@ -304,14 +311,14 @@ fn no_floor_knows_a_higher_one() {
 
 #[test]
 fn no_file_is_too_long() {
-    let long = sources().into_iter().filter(|(_, source)| source.lines > MOST_LINES);
+    let long = sources().iter().filter(|(_, source)| source.lines > MOST_LINES);
     let long: Vec<_> = long.map(|(name, source)| format!("{}: {} lines", name.join("/"), source.lines)).collect();
     assert!(long.is_empty(), "files of more than {MOST_LINES} lines:\n{}", long.join("\n"));
 }
 
 #[test]
 fn the_arrows_of_a_known_file_are_found() {
-    let arrows = arrows(&sources());
+    let arrows = arrows(sources());
     let of = |parts: &[&str]| parts.iter().map(ToString::to_string).collect::<Name>();
     let meeting = &arrows[&of(&["model", "meeting"])];
     assert!(meeting.contains(&of(&["model", "entry"])), "through the names that model/ shows: {meeting:?}");
@@ -321,7 +328,7 @@ fn the_arrows_of_a_known_file_are_found() {
 #[test]
 fn only_the_disk_layer_writes_to_the_disk() {
     let is_the_layer = |name: &Name| name.first().is_some_and(|first| first == "disk");
-    let (layer, others): (Vec<_>, Vec<_>) = sources().into_iter().partition(|(name, _)| is_the_layer(name));
+    let (layer, others): (Vec<_>, Vec<_>) = sources().iter().partition(|(name, _)| is_the_layer(*name));
     let wrong: Vec<_> = others
         .into_iter()
         .filter(|(_, source)| !source.writes.is_empty())
@@ -329,7 +336,7 @@ fn only_the_disk_layer_writes_to_the_disk() {
         .collect();
     assert!(wrong.is_empty(), "files that don't write through the disk layer:\n{}", wrong.join("\n"));
     // What is looked for is found where it is.
-    let found: BTreeSet<String> = layer.into_iter().flat_map(|(_, source)| source.writes).collect();
+    let found: BTreeSet<&str> = layer.into_iter().flat_map(|(_, source)| &source.writes).map(String::as_str).collect();
     for expected in
         ["fs::rename", "fs::OpenOptions::new", "rustix::fs::renameat_with", ".sync_all()", "tempfile::SpooledTempFile"]
     {

@@ -5,9 +5,14 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use mailsync::maildir::LayoutKind;
+use mailsync::replica::{Access, Replica, World};
+use rustix::io::Errno;
 use serde_json::Value;
 
+use crate::support::disk::{Call, Fault, Op, Watch};
 use crate::support::machine::{Machine, message, pair, pass};
+use crate::support::party::{Party, exchange, import, make_peers};
 use crate::support::programs::Ran;
 use crate::support::{files, leftovers, make_folder, names, scratch, text};
 
@@ -434,4 +439,68 @@ fn what_an_import_could_not_do_is_not_told_as_done() {
     open(&laptop.home.join("trash"));
     laptop.ok(&["scan"]);
     at_rest(&desktop, &laptop, "after the trash could be written");
+}
+
+#[test]
+fn what_is_to_be_run_again_is_told_by_the_command_that_failed_and_otherwise_where_it_is_read_later() {
+    let dir = scratch();
+    let there = Party::new(dir.path(), "there", LayoutKind::Fs, &["INBOX alpha S", "Archive beta S"]);
+    let here = Party::new(dir.path(), "here", LayoutKind::Fs, &[]);
+    make_peers(&there, &here);
+    let bundle = dir.path().join("bundle.zst");
+    exchange(&there, &here, &bundle);
+    there.act("move INBOX alpha Archive");
+    there.export(&here, &bundle);
+    let before = here.snapshot();
+    let watch = Watch::new(&dir.path().join("kept"));
+    let archive = here.dir("Archive");
+    let moves = |call: &Call| call.op == Op::Rename && call.to.as_ref().is_some_and(|to| to.starts_with(&archive));
+    // The move that an import makes fails so. A scan that has to list a directory again makes some calls more.
+    let fails_to_move = |errno: Errno| {
+        let mut at = usize::MAX;
+        for _ in 0..10 {
+            here.put_back(&before);
+            watch.arm(Fault::Fail(at, errno));
+            let result = import(&here.open(watch.disk()).unwrap(), &bundle).map(drop);
+            if watch.struck().is_some_and(|call| moves(&call)) {
+                return result.unwrap_err();
+            }
+            at = watch.take().iter().position(moves).map_or(usize::MAX, |earlier| earlier + 1);
+        }
+        panic!("{errno}: the move is never the same call");
+    };
+    for (errno, advice) in [(Errno::NOSPC, "make room on the file system of "), (Errno::IO, "run ")] {
+        let told = fails_to_move(errno).to_string();
+        assert!(told.contains(&format!("; {advice}")) && told.ends_with("run this again"), "{told}");
+        let why = {
+            let replica = Replica::open(&here.home, World::real(), Access::Read).unwrap();
+            let waiting = replica.state().waiting().unwrap();
+            assert_eq!(waiting.len(), 1, "{waiting:?}");
+            waiting[0].why.clone()
+        };
+        assert!(why.contains(&format!("; {advice}")) && why.ends_with("run `mailsync scan`"), "{why}");
+        assert!(!why.contains("run this again"), "{why}");
+    }
+}
+
+#[test]
+fn what_can_wait_in_the_status_names_no_command_as_this_one() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut looked_at = 0;
+    for file in ["disk.rs", "disk", "error/lack.rs", "maildir", "replica/materialise", "state"] {
+        for item in walkdir::WalkDir::new(src.join(file)).into_iter().map(Result::unwrap) {
+            if item.path().extension().is_some_and(|extension| extension == "rs") {
+                let words = fs::read_to_string(item.path()).unwrap().replace("\\\n", " ");
+                let words: Vec<&str> = words.split_whitespace().collect();
+                let says = words.windows(3).any(|words| words[..2] == ["run", "this"] && words[2].starts_with("again"));
+                assert!(
+                    !says,
+                    "{}: Error::again says that, and what it is depends on where it is read",
+                    item.path().display()
+                );
+                looked_at += 1;
+            }
+        }
+    }
+    assert!(looked_at > 30, "only {looked_at} files were looked at");
 }

@@ -116,6 +116,32 @@ fn colours_are_for_people_and_for_who_asks_for_them() {
         assert_eq!(seen.contains(RED), coloured, "{case}: {seen:?}");
         assert_eq!(seen.contains('\u{1b}'), coloured, "{case}: {seen:?}");
     }
+    // What makes no sense is told as everything else is, and so is the help that is shown instead.
+    for (case, typed, coloured) in [
+        ("no command", "bogus", true),
+        ("no command, an option before it", "--color never bogus", false),
+        ("no command, an option behind it", "bogus --color never", false),
+        ("no option", "status --bogus --color=never", false),
+        ("no argument", "--color=never status bogus", false),
+        ("a value that there isn't", "status --color sometimes", true),
+        ("documents", "bogus --json --color always", false),
+        ("a pipe", "bogus 2>&1 | cat", false),
+        ("a pipe, and the option", "bogus --color=always 2>&1 | cat", true),
+        ("a pipe, and the option before it", "--color always status --bogus 2>&1 | cat", true),
+        ("a pipe, and no option", "bogus -- --color=always 2>&1 | cat", false),
+        ("help where a command is missing", "peer", true),
+        ("a command is missing", "peer --color never", false),
+        ("help", "--help", true),
+        ("help, without colours", "--help --color=never", false),
+        ("help in a pipe", "--help --color always | cat", true),
+    ] {
+        let line = machine.line(typed);
+        let Some(ran) = at_a_terminal(&format!("unset CI; {TERMINAL}{line}; true"), &[]) else { return };
+        let seen = String::from_utf8(ran.stdout).unwrap();
+        let told = if case.contains("help") { "Usage:" } else { "mailsync: " };
+        assert!(plain(&seen).contains(told), "{case}: {seen:?}");
+        assert_eq!(seen.contains('\u{1b}'), coloured, "{case}: {seen:?}");
+    }
     let mut wrong = machine.command(&["status", "--color", "sometimes"]);
     assert_eq!(run(&mut wrong).code, 2);
 }

@@ -74,8 +74,7 @@ pub fn main() -> ExitCode {
             return finish(&out, kind);
         }
     };
-    // Who reads documents wants no colours.
-    screen::colour(if args.global.json { clap::ColorChoice::Never } else { args.global.color });
+    screen::colour(args.global.color, args.global.json);
     // If the system doesn't let it, the signal does what it always does.
     let _ = outlive_large_files();
     screen::say_when_interrupted(args.command.only_looks());

@@ -22,9 +22,10 @@ const INDENT: usize = 4;
 const NARROW: u16 = 30;
 
 /// When colours are used. Left to itself, a terminal gets them unless the environment says otherwise, by `NO_COLOR` or
-/// `TERM=dumb`; what is none gets them if `CLICOLOR_FORCE` says so.
-pub fn colour(when: clap::ColorChoice) {
+/// `TERM=dumb`; what is none gets them if `CLICOLOR_FORCE` says so. Who reads documents wants none.
+pub fn colour(when: clap::ColorChoice, documents: bool) {
     match when {
+        _ if documents => ColorChoice::Never,
         clap::ColorChoice::Auto => ColorChoice::Auto,
         clap::ColorChoice::Always => ColorChoice::Always,
         clap::ColorChoice::Never => ColorChoice::Never,

@@ -51,10 +51,10 @@ fn in_words(message: &str) -> String {
         return format!("there is {}, and {} is expected", value_in_words(found), kind_in_words(expected));
     }
     if let Some((value, expected)) = named(message, "unknown variant") {
-        return format!("there is \"{value}\", and {} is expected", choices(expected));
+        return format!("there is \"{value}\", and {} is expected", choices(expected, '"'));
     }
     if let Some((key, expected)) = named(message, "unknown field") {
-        return format!("there is no key `{key}` here; the keys are {}", choices(expected).replace('"', "`"));
+        return format!("there is no key `{key}` here; the keys are {}", choices(expected, '`'));
     }
     if let Some((key, _)) = named(message, "missing field") {
         return format!("the key `{key}` is missing");
@@ -70,9 +70,9 @@ fn named<'m>(message: &'m str, begins: &str) -> Option<(&'m str, &'m str)> {
     Some((name, rest))
 }
 
-/// Names that the parser lists between backticks, as a choice.
-fn choices(listed: &str) -> String {
-    let names: Vec<String> = listed.split('`').skip(1).step_by(2).map(|name| format!("\"{name}\"")).collect();
+/// Names that the parser lists between backticks, as a choice, each between these marks.
+fn choices(listed: &str, mark: char) -> String {
+    let names: Vec<String> = listed.split('`').skip(1).step_by(2).map(|name| format!("{mark}{name}{mark}")).collect();
     match names.split_last() {
         None => String::from("none"),
         Some((last, [])) => last.clone(),

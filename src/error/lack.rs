@@ -36,7 +36,7 @@ impl Lack {
         }
     }
 
-    /// What is to be done. `place` is the file or the directory that it lacked for, if that is known.
+    /// What is to be done before what lacked it is run again. `place` is the file or the directory that it lacked for, if that is known.
     pub fn remedy(self, place: Option<&Path>) -> String {
         let room = place.and_then(room_at);
         let limit = match self {
@@ -45,6 +45,11 @@ impl Lack {
             _ => None,
         };
         self.words(place, room, limit)
+    }
+
+    /// What is to be known besides that.
+    pub fn besides(self) -> Option<&'static str> {
+        (self == Self::Writing).then_some("if it was mounted for writing before, its disk may be failing (`dmesg`)")
     }
 
     fn words(self, place: Option<&Path>, room: Option<Room>, limit: Option<u64>) -> String {
@@ -60,29 +65,22 @@ impl Lack {
             None => String::new(),
         };
         match (self, limit) {
-            (Self::Room, _) => format!("make room on {there}{free}, then run this again"),
+            (Self::Room, _) => format!("make room on {there}{free}"),
             (Self::Quota, _) => {
-                format!(
-                    "your quota on {there} is used up (see `quota`): remove something there, or have it raised, then run this again"
-                )
+                format!("your quota on {there} is used up (see `quota`): remove something there, or have it raised")
             }
-            (Self::FileSize, Some(limit)) => format!(
-                "`ulimit -f` lets no file be larger than {}: run `ulimit -f unlimited`, then run this again",
-                bytes(limit)
-            ),
+            (Self::FileSize, Some(limit)) => {
+                format!("`ulimit -f` lets no file be larger than {}: run `ulimit -f unlimited`", bytes(limit))
+            }
             (Self::FileSize, None) => {
-                format!(
-                    "{there} takes no file so large: use another one, or split a bundle with --split, then run this again"
-                )
+                format!("{there} takes no file so large: use another one, or split a bundle with --split")
             }
             (Self::OpenFiles, Some(limit)) => format!(
-                "`ulimit -n` lets {limit} files be open, or the whole machine has too many: raise it, or end other programs, then run \
-                 this again"
+                "`ulimit -n` lets {limit} files be open, or the whole machine has too many: raise it, or end other programs"
             ),
-            (Self::OpenFiles, None) => String::from("end other programs, then run this again"),
+            (Self::OpenFiles, None) => String::from("end other programs"),
             (Self::Writing, _) => format!(
-                "{there} is mounted for reading only: mount it for writing, or slide the lock of a stick or a card, then run this \
-                 again; if it was mounted for writing before, its disk may be failing (`dmesg`)"
+                "{there} is mounted for reading only: mount it for writing, or slide the lock of a stick or a card"
             ),
         }
     }
@@ -116,16 +114,10 @@ mod tests {
         let (full, small) = (Room { bytes: 0, files: 7 }, Room { bytes: 3 << 20, files: 7 });
         let no_files = Room { bytes: 1024, files: 0 };
         let table = [
-            (
-                Errno::NOSPC,
-                place,
-                Some(full),
-                None,
-                "make room on the file system of /mnt/stick/x, where 0 B are free, then",
-            ),
+            (Errno::NOSPC, place, Some(full), None, "make room on the file system of /mnt/stick/x, where 0 B are free"),
             (Errno::NOSPC, place, Some(small), None, "where 3.0 MiB are free"),
             (Errno::NOSPC, place, Some(no_files), None, "where no more files can be made though 1.0 KiB are free"),
-            (Errno::NOSPC, None, None, None, "make room on the file system that it is written to, then"),
+            (Errno::NOSPC, None, None, None, "make room on the file system that it is written to"),
             (Errno::DQUOT, place, Some(small), None, "your quota on the file system of /mnt/stick/x is used up"),
             (
                 Errno::FBIG,

@@ -134,7 +134,7 @@ fn passing_over_places<T>(path: &Path, result: io::Result<T>) -> Result<Option<T
     match result {
         Ok(found) => Ok(Some(found)),
         Err(error) if Scope::of(&error) == Scope::Place => Ok(None),
-        Err(error) => Err(Error::io("looking at", path, error).advise("see why, then run this again")),
+        Err(error) => Err(Error::io("looking at", path, error).again_after("see why")),
     }
 }
 

@@ -193,7 +193,7 @@ impl Replica {
             }
             if let Err(error) = self.world.disk.rename(&old, &new) {
                 if Scope::of(&error) == Scope::Disk {
-                    return Err(Error::io("renaming", &old, error).advise("check the disk, then run this again"));
+                    return Err(Error::io("renaming", &old, error).again_after("check the disk"));
                 }
                 self.note(format!(
                     "the folder {name} stays in {}, and could not go to {}: {error}",
@@ -275,9 +275,7 @@ impl Replica {
         // What can't be listed can still be used under the name that it has been found by.
         match listed {
             Err(error) if Scope::of(&error) == Scope::Disk => {
-                return Err(
-                    Error::io("listing", &root.join(above), error).advise("check the disk, then run this again")
-                );
+                return Err(Error::io("listing", &root.join(above), error).again_after("check the disk"));
             }
             Err(_) => return Ok(NameOnDisk::Same),
             Ok(()) if same => return Ok(NameOnDisk::Same),
@@ -303,7 +301,7 @@ impl Replica {
         match self.world.disk.metadata(&path) {
             Ok(meta) => Ok(Some(meta)),
             Err(error) if is_absent(&error) || Scope::of(&error) == Scope::Place => Ok(None),
-            Err(error) => Err(Error::io("looking at", &path, error).advise("check the disk, then run this again")),
+            Err(error) => Err(Error::io("looking at", &path, error).again_after("check the disk")),
         }
     }
 

@@ -25,7 +25,7 @@ impl Replica {
     /// The same, for whoever writes there next.
     pub(super) fn look_at_folder_of(&self, file: &Path) -> Result<Like<'_>> {
         self.like_message(file)
-            .map_err(|error| Error::io("looking at the folder of", file, error).advise("see why, then run this again"))
+            .map_err(|error| Error::io("looking at the folder of", file, error).again_after("see why"))
     }
 
     /// What a directory is like that is made for a folder, or for replicas' own things.

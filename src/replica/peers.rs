@@ -1,7 +1,7 @@
 //! Peers: how they are made known, renamed and forgotten.
 
 use super::Replica;
-use super::replicas::TRUSTED_AGAIN;
+use super::replicas::trusted_again;
 use super::tally::Tally;
 use super::transaction::Transaction;
 use crate::bundle::PublicKey;
@@ -56,14 +56,14 @@ impl Replica {
                 self.note(format!(
                     "{name} was revoked by {} all the same: nothing is taken from it, and nothing sent to it; {}",
                     self.words_of(out)?,
-                    TRUSTED_AGAIN.replace("NAME", name)
+                    trusted_again(name)
                 ));
             }
             return self.peer(name);
         }
         if let Some(out) = self.shut_outs()?.get(&self.present_id(&id)?) {
             let what = format!("making {name} known: this key was revoked by {}", self.words_of(out)?);
-            return Err(Error::rejected(what).advise(TRUSTED_AGAIN.replace("NAME", &id.to_string())));
+            return Err(Error::rejected(what).advise(trusted_again(&id.to_string())));
         }
         if let Some(peer) = self.state.peer_by_id(&id)? {
             if peer.name == name && peer.distant {

@@ -41,31 +41,36 @@ impl Remedy {
         }
     }
 
-    fn words(self) -> &'static str {
+    fn advise(self, error: Error) -> Error {
+        let as_it_was = "the last committed state is as it was";
         match self {
-            Self::Room => {
-                "make room on the disk that holds the state, or the one for temporary files, then run this again; nothing is \
-                 lost, and nothing is to be put back"
-            }
-            Self::FailingDisk => {
-                "see that the disk that holds the state has room, that your quota and `ulimit -f` leave some, and that it \
-                 doesn't fail (`dmesg`), then run this again; the last committed state is as it was"
-            }
-            Self::WritableDisk => {
-                "see that the disk that holds the state is mounted for writing and that you may write the state directory, then \
-                 run this again; the last committed state is as it was"
-            }
-            Self::Access => {
-                "see that you may read and write the state directory and all that is in it, that its disk has room, and that not \
-                 too many files are open (`ulimit -n`), then run this again; the last committed state is as it was"
-            }
-            Self::Memory => "run this again when more memory is free; the last committed state is as it was",
-            Self::Patience => "end the other program that has it open, then run this again",
-            Self::Backup => {
+            Self::Room => error
+                .again_after("make room on the disk that holds the state, or the one for temporary files")
+                .besides("nothing is lost, and nothing is to be put back"),
+            Self::FailingDisk => error
+                .again_after(
+                    "see that the disk that holds the state has room, that your quota and `ulimit -f` leave some, and that it \
+                     doesn't fail (`dmesg`)",
+                )
+                .besides(as_it_was),
+            Self::WritableDisk => error
+                .again_after(
+                    "see that the disk that holds the state is mounted for writing and that you may write the state directory",
+                )
+                .besides(as_it_was),
+            Self::Access => error
+                .again_after(
+                    "see that you may read and write the state directory and all that is in it, that its disk has room, and \
+                     that not too many files are open (`ulimit -n`)",
+                )
+                .besides(as_it_was),
+            Self::Memory => error.again_after("see that more memory is free").besides(as_it_was),
+            Self::Patience => error.again_after("end the other program that has it open"),
+            Self::Backup => error.advise(
                 "keep a copy of the state directory as it is, then put it back from a backup, and run `mailsync doctor \
-                 --new-identity`; your mail itself was not touched"
-            }
-            Self::Again => "your mail and the last committed state are as they were; run this again",
+                 --new-identity`; your mail itself was not touched",
+            ),
+            Self::Again => error.again().besides("your mail and the last committed state are as they were"),
         }
     }
 }
@@ -73,7 +78,7 @@ impl Remedy {
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
         let remedy = Remedy::of(error.sqlite_error_code());
-        Self::failed(format!("the state database: {error}")).advise(remedy.words())
+        remedy.advise(Self::failed(format!("the state database: {error}")))
     }
 }
 
@@ -92,13 +97,13 @@ pub(super) fn opening(path: &Path, error: &rusqlite::Error) -> Error {
     match (&there, remedy) {
         (_, Remedy::Backup) => return told(&error.to_string()).advise(LOST),
         (Err(why), _) if is_absent(why) => return told(&"it isn't there").advise(LOST),
-        (Err(why), _) if Scope::of(why) == Scope::Disk => return told(why).advise(Remedy::FailingDisk.words()),
+        (Err(why), _) if Scope::of(why) == Scope::Disk => return Remedy::FailingDisk.advise(told(why)),
         _ => {}
     }
     match too_little(path) {
         // Whatever can't be made or written there: that is why.
-        Some(free) => told(&format!("{error}, and {} are free there", bytes(free))).advise(Remedy::Room.words()),
-        None => told(&error.to_string()).advise(remedy.words()),
+        Some(free) => Remedy::Room.advise(told(&format!("{error}, and {} are free there", bytes(free)))),
+        None => remedy.advise(told(&error.to_string())),
     }
 }
 

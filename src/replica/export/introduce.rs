@@ -10,14 +10,7 @@ impl Replica {
     /// The successions that a bundle for somebody names: those of this replica, unless the recipients have shown to know
     /// its present key.
     pub(super) fn successions_for(&self, to: &Recipient) -> Result<Vec<SignedSuccession>> {
-        let know = match to {
-            Recipient::Peer(peer) => peer.knows_key,
-            Recipient::Anyone => {
-                let (peers, guests) = self.anyone()?;
-                guests.is_empty() && peers.iter().all(|peer| peer.knows_key)
-            }
-            Recipient::Invited(_) => false,
-        };
+        let know = to.guests().is_empty() && to.peers().iter().all(|peer| peer.knows_key);
         let keys = if know { Vec::new() } else { self.state.former_keys_of(&self.public_key().id())? };
         if keys.is_empty() {
             return Ok(Vec::new());

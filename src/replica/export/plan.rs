@@ -125,11 +125,11 @@ impl Replica {
         let readers = self.who_can_open(options.secrecy, &to, occasion == Occasion::Invitation, target)?;
         let caps = self.caps(&knowledge)?;
         let horizon = caps.horizon(&state.horizon()?);
-        let (shown, follows) = self.base_for(options.fullness, &to)?;
+        let (shown, follows) = to.base(options.fullness);
         let base = export_base(&shown, &knowledge, &horizon);
         self.note_why_full(!shown.is_empty() && base.is_empty(), &to);
         let passes_over = PassesOver::of(&caps, &state.told_in_vain()?);
-        let vain = if base.is_empty() { PassesOver::default() } else { self.passed_over_by(&to)? };
+        let vain = if base.is_empty() { PassesOver::default() } else { to.passes_over() };
         let incarnation = state.incarnation()?;
         let head = Head {
             incarnation,

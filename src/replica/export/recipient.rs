@@ -9,7 +9,12 @@ use crate::state::{Invited, Peer};
 /// The recipient of a bundle, as far as it is known here.
 #[derive(Debug)]
 pub(super) enum Recipient {
-    Anyone,
+    /// All peers with which bundles are exchanged. Only if there is none it is for the guests, those that were invited and have not
+    /// answered: these can't open what is encrypted, and can't be told from others.
+    Anyone {
+        peers: Vec<Peer>,
+        guests: Vec<Invited>,
+    },
     Peer(Box<Peer>),
     Invited(Invited),
 }
@@ -18,7 +23,7 @@ impl Recipient {
     /// The recipient's name here.
     pub(super) fn name(&self) -> Option<&str> {
         match self {
-            Self::Anyone => None,
+            Self::Anyone { .. } => None,
             Self::Peer(peer) => Some(&peer.name),
             Self::Invited(invited) => Some(&invited.name),
         }
@@ -31,6 +36,45 @@ impl Recipient {
             _ => None,
         }
     }
+
+    /// The peers who are to read the bundle.
+    pub(super) fn peers(&self) -> &[Peer] {
+        match self {
+            Self::Anyone { peers, .. } => peers,
+            Self::Peer(peer) => std::slice::from_ref(peer),
+            Self::Invited(_) => &[],
+        }
+    }
+
+    /// Those who are to read it and whose keys aren't known.
+    pub(super) fn guests(&self) -> &[Invited] {
+        match self {
+            Self::Anyone { guests, .. } => guests,
+            Self::Peer(_) => &[],
+            Self::Invited(guest) => std::slice::from_ref(guest),
+        }
+    }
+
+    /// What all have shown to pass over who are to read the bundle.
+    pub(super) fn passes_over(&self) -> PassesOver {
+        match self {
+            Self::Anyone { peers, guests } if guests.is_empty() => {
+                PassesOver::of_all(peers.iter().map(|peer| &peer.passes_over))
+            }
+            Self::Peer(peer) => peer.passes_over.clone(),
+            Self::Anyone { .. } | Self::Invited(_) => PassesOver::default(),
+        }
+    }
+
+    /// The base for a bundle. With it comes the number of the earlier bundle that told the recipient all of the base,
+    /// if a single bundle did.
+    pub(super) fn base(&self, fullness: Fullness) -> (Knowledge, Option<u64>) {
+        match self {
+            Self::Anyone { peers, guests } => (base_for_anyone(fullness, peers, guests), None),
+            Self::Peer(peer) => base_for_peer(fullness, peer),
+            Self::Invited(invited) => base_for_invited(fullness, invited),
+        }
+    }
 }
 
 impl Replica {
@@ -39,9 +83,10 @@ impl Replica {
     /// # Errors
     /// No peer has that name, the peer is known for its jobs only, or there is no peer at all.
     pub(super) fn recipient(&self, to: &To) -> Result<Recipient> {
-        let (mut peers, mut invited) = (self.state.peers()?, self.open_invitations()?);
+        let mut invited = self.open_invitations()?;
         match to {
             To::Peer(name) => {
+                let mut peers = self.state.peers()?;
                 if let Some(at) = peers.iter().position(|peer| peer.name == *name) {
                     if peers[at].distant {
                         return Err(Error::refused(format!("exporting: {name} is known for its jobs only")).advise(format!(
@@ -60,13 +105,16 @@ impl Replica {
                     None => Err(self.unknown_peer(name)),
                 }
             }
-            To::Whoever => match whoever(self.neighbours()?, invited) {
-                Some(recipient) => {
-                    self.note_who_is_left_out(&recipient)?;
-                    Ok(recipient)
+            To::Whoever => {
+                let guests: Vec<String> = invited.iter().map(|invited| invited.name.clone()).collect();
+                match whoever(self.neighbours()?, invited) {
+                    Some(recipient) => {
+                        self.note_who_is_left_out(&recipient, &guests);
+                        Ok(recipient)
+                    }
+                    None => Err(self.nobody()?),
                 }
-                None => Err(self.nobody()?),
-            },
+            }
         }
     }
 
@@ -86,15 +134,10 @@ impl Replica {
     }
 
     /// Tells of those that were invited and have not answered, that a bundle for the peers isn't for them.
-    fn note_who_is_left_out(&self, to: &Recipient) -> Result<()> {
-        let readers: Vec<String> = match to {
-            Recipient::Invited(_) => return Ok(()),
-            Recipient::Peer(peer) => vec![peer.name.clone()],
-            Recipient::Anyone => self.neighbours()?.into_iter().map(|peer| peer.name).collect(),
-        };
-        let guests: Vec<String> = self.open_invitations()?.into_iter().map(|invited| invited.name).collect();
+    fn note_who_is_left_out(&self, to: &Recipient, guests: &[String]) {
+        let readers: Vec<&str> = to.peers().iter().map(|peer| peer.name.as_str()).collect();
         if readers.is_empty() || guests.is_empty() {
-            return Ok(());
+            return;
         }
         let (why, first, too) = match guests.len() {
             1 => ("was invited and has not answered yet, so its key isn't", "its first bundle", "it"),
@@ -105,51 +148,18 @@ impl Replica {
             readers.join(", "),
             guests.join(", "),
         ));
-        Ok(())
-    }
-
-    /// Those for whom a bundle for anyone is: all neighbours. Only if there is none it is for those that were invited and have not
-    /// answered: these can't open what is encrypted, and can't be told from others.
-    pub(in crate::replica) fn anyone(&self) -> Result<(Vec<Peer>, Vec<Invited>)> {
-        let peers = self.neighbours()?;
-        let guests = if peers.is_empty() { self.open_invitations()? } else { Vec::new() };
-        Ok((peers, guests))
-    }
-
-    /// What the recipient has shown that it passes over; of anyone, what all pass over who are to read the bundle.
-    pub(super) fn passed_over_by(&self, to: &Recipient) -> Result<PassesOver> {
-        Ok(match to {
-            Recipient::Peer(peer) => peer.passes_over.clone(),
-            Recipient::Anyone => match self.anyone()? {
-                (peers, guests) if guests.is_empty() => PassesOver::of_all(peers.iter().map(|peer| &peer.passes_over)),
-                _ => PassesOver::default(),
-            },
-            Recipient::Invited(_) => PassesOver::default(),
-        })
-    }
-
-    /// The base for a bundle. With it comes the number of the earlier bundle that told the recipient all of the base,
-    /// if a single bundle did.
-    pub(super) fn base_for(&self, fullness: Fullness, to: &Recipient) -> Result<(Knowledge, Option<u64>)> {
-        Ok(match to {
-            Recipient::Anyone => {
-                let (peers, guests) = self.anyone()?;
-                (base_for_anyone(fullness, &peers, &guests), None)
-            }
-            Recipient::Peer(peer) => base_for_peer(fullness, peer),
-            Recipient::Invited(invited) => base_for_invited(fullness, invited),
-        })
     }
 }
 
 /// The only recipient that there is, or anyone if there are several; `None` if there is none. Those that were invited and have not
 /// answered don't count beside a peer: nothing can be encrypted for them, and a bundle that is for them, too, is no peer's to remove.
-fn whoever(mut peers: Vec<Peer>, mut invited: Vec<Invited>) -> Option<Recipient> {
-    match (peers.pop(), invited.pop()) {
-        (None, None) => None,
-        (Some(peer), _) if peers.is_empty() => Some(Recipient::Peer(Box::new(peer))),
-        (None, Some(guest)) if invited.is_empty() => Some(Recipient::Invited(guest)),
-        _ => Some(Recipient::Anyone),
+fn whoever(mut peers: Vec<Peer>, mut guests: Vec<Invited>) -> Option<Recipient> {
+    match (peers.len(), guests.len()) {
+        (0, 0) => None,
+        (1, _) => peers.pop().map(|peer| Recipient::Peer(Box::new(peer))),
+        (0, 1) => guests.pop().map(Recipient::Invited),
+        (0, _) => Some(Recipient::Anyone { peers, guests }),
+        _ => Some(Recipient::Anyone { peers, guests: Vec::new() }),
     }
 }
 
@@ -302,7 +312,11 @@ mod tests {
         ];
         for (peers, guests, name) in table {
             let to = whoever(vec![one.clone(); peers], vec![guest.clone(); guests]);
-            assert_eq!(to.as_ref().map(Recipient::name), name, "{peers} peers, {guests} guests");
+            let case = format!("{peers} peers, {guests} guests");
+            assert_eq!(to.as_ref().map(Recipient::name), name, "{case}");
+            // Beside a peer nobody is a guest.
+            let readers = to.as_ref().map_or((0, 0), |to| (to.peers().len(), to.guests().len()));
+            assert_eq!(readers, (peers, if peers == 0 { guests } else { 0 }), "{case}");
         }
     }
 }

@@ -61,11 +61,7 @@ impl Replica {
         is_invitation: bool,
         target: Target<'_>,
     ) -> Result<Option<Readers>> {
-        let peers = match to {
-            Recipient::Peer(peer) => vec![(**peer).clone()],
-            Recipient::Anyone => self.neighbours()?,
-            Recipient::Invited(_) => Vec::new(),
-        };
+        let peers = to.peers();
         let names = peers.iter().map(|peer| peer.name.as_str()).chain(to.name());
         let rules: Vec<Encrypt> = names.map(|name| self.encrypt_rule(name)).collect();
         let rules = if rules.is_empty() { vec![self.config.encrypt] } else { rules };
@@ -76,29 +72,12 @@ impl Replica {
             return Ok(Some(Readers::Code(Code::draw(|| (self.world.random)()))));
         }
         if peers.is_empty() {
-            return Err(self.no_key_to_encrypt_for(to)?);
+            return Err(no_key_to_encrypt_for(to));
         }
         let names = peers.iter().map(|peer| peer.name.clone()).collect();
-        let mut keys: Vec<PublicKey> = peers.into_iter().map(|peer| peer.public_key).collect();
+        let mut keys: Vec<PublicKey> = peers.iter().map(|peer| peer.public_key.clone()).collect();
         keys.push(self.public_key());
         Ok(Some(Readers::Keys(keys, names)))
-    }
-
-    /// Nobody's key is known for whom a bundle is.
-    fn no_key_to_encrypt_for(&self, to: &Recipient) -> Result<Error> {
-        let guests: Vec<String> = match to.name() {
-            Some(name) => vec![name.to_owned()],
-            None => self.anyone()?.1.into_iter().map(|invited| invited.name).collect(),
-        };
-        let (whom, one) = (guests.join(", "), guests.len() == 1);
-        let why = if one {
-            "was invited and has not answered, so its key is"
-        } else {
-            "were invited and have not answered, so their keys are"
-        };
-        let (it, its) = if one { ("it", "its first bundle") } else { ("them", "the first bundle of one of them") };
-        Ok(Error::refused(format!("exporting: {whom} {why} not known here, and nothing can be encrypted for {it}"))
-            .advise(format!("import {its}, or give --plain: then whoever gets the bundle for {whom} can read it")))
     }
 
     /// Whether a person is still to be told that a bundle in a file is not encrypted. It is asked by whoever tells it: from
@@ -125,6 +104,20 @@ impl Replica {
     pub(in crate::replica) fn answers_secretly(&self, peer: &str) -> bool {
         is_encrypted(None, &[self.encrypt_rule(peer)], false)
     }
+}
+
+/// Nobody's key is known for whom a bundle is.
+fn no_key_to_encrypt_for(to: &Recipient) -> Error {
+    let guests: Vec<&str> = to.guests().iter().map(|invited| invited.name.as_str()).collect();
+    let (whom, one) = (guests.join(", "), guests.len() == 1);
+    let why = if one {
+        "was invited and has not answered, so its key is"
+    } else {
+        "were invited and have not answered, so their keys are"
+    };
+    let (it, its) = if one { ("it", "its first bundle") } else { ("them", "the first bundle of one of them") };
+    Error::refused(format!("exporting: {whom} {why} not known here, and nothing can be encrypted for {it}"))
+        .advise(format!("import {its}, or give --plain: then whoever gets the bundle for {whom} can read it"))
 }
 
 /// Whether a bundle is encrypted. Of several rules the strictest counts.

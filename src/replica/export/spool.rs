@@ -122,19 +122,12 @@ impl Replica {
 
     /// The digests of the contents that the recipient lacks, as far as it has said.
     fn wanted_of(&self, to: &Recipient) -> Result<Vec<Digest>> {
-        let state = &self.state;
         let mut wanted = Vec::new();
-        match to {
-            Recipient::Peer(peer) => wanted = state.wanted_by(peer.key)?,
-            Recipient::Invited(_) => {}
-            Recipient::Anyone => {
-                for peer in self.neighbours()? {
-                    wanted.extend(state.wanted_by(peer.key)?);
-                }
-                wanted.sort_unstable();
-                wanted.dedup();
-            }
+        for peer in to.peers() {
+            wanted.extend(self.state.wanted_by(peer.key)?);
         }
+        wanted.sort_unstable();
+        wanted.dedup();
         Ok(wanted)
     }
 }

@@ -150,7 +150,7 @@ impl Replica {
     /// Whether a new name for the message in this file tells its size.
     pub(in crate::replica) fn size_field(&self, file: &Path) -> Result<SizeField> {
         let beginning = beginning_of(&*self.world.disk, file, SizeField::LOOKS_AT);
-        let fail = |error| Error::io("reading", file, error).advise("see why, then run this again");
+        let fail = |error| Error::io("reading", file, error).again_after("see why");
         Ok(SizeField::of(&beginning.map_err(fail)?))
     }
 

@@ -24,7 +24,7 @@ impl Replica {
                     self.sync_file_systems(std::iter::once(dir))?;
                 }
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(Error::io("making durable", dir, error).advise("check the disk, then run this again"));
+                    return Err(Error::io("making durable", dir, error).again_after("check the disk"));
                 }
                 _ => {}
             }
@@ -44,7 +44,7 @@ impl Replica {
             if synced.insert(meta.device) {
                 self.sync_file_system_of(dir, meta.device).map_err(|error| {
                     Error::io("making durable the files on the file system of", dir, error)
-                        .advise("check the disk, then run this again")
+                        .again_after("check the disk")
                 })?;
             }
         }

@@ -127,7 +127,7 @@ impl Replica {
             }
             Err(error) if self.is_refused(&error, &source, at)? => {
                 let Some(place) = self.rename_with_another_separator(&source, at, progress)? else {
-                    return Err(Error::io("moving a message to", &to, error).advise("run this again"));
+                    return Err(Error::io("moving a message to", &to, error).again());
                 };
                 progress.renamed.push((row.key, place));
             }
@@ -150,7 +150,7 @@ impl Replica {
                     return Ok(());
                 }
             }
-            Err(error) => return Err(Error::io("moving a message to", &to, error).advise("run this again")),
+            Err(error) => return Err(Error::io("moving a message to", &to, error).again()),
         }
         progress.touched.note(&source);
         progress.touched.note(&to);
@@ -166,7 +166,7 @@ impl Replica {
         let same = |one: Meta, other: Meta| (one.device, one.inode) == (other.device, other.inode);
         let are_one = disk.metadata(source).and_then(|one| disk.metadata(to).map(|other| same(one, other)));
         let are_one = match are_one {
-            Err(error) if !is_absent(&error) => return Err(Error::io("looking at", to, error).advise("run this again")),
+            Err(error) if !is_absent(&error) => return Err(Error::io("looking at", to, error).again()),
             looked => looked.unwrap_or(false),
         };
         let mut is_listed = false;
@@ -177,7 +177,7 @@ impl Replica {
         let mut third = source.as_os_str().to_owned();
         third.push(",case");
         let third = PathBuf::from(third);
-        let fail = |error: io::Error| Error::io("moving a message to", to, error).advise("run this again");
+        let fail = |error: io::Error| Error::io("moving a message to", to, error).again();
         disk.rename(source, &third).map_err(fail)?;
         disk.rename(&third, to).map_err(fail)?;
         Ok(true)
@@ -252,15 +252,14 @@ impl Replica {
                 io::ErrorKind::NotFound => return Ok(None),
                 io::ErrorKind::CrossesDevices => {
                     let tmp = trash.join(format!("{file}.part"));
-                    let fail =
-                        |error: io::Error| Error::io("moving to the trash", &source, error).advise("run this again");
+                    let fail = |error: io::Error| Error::io("moving to the trash", &source, error).again();
                     let copy = Copying { digest: &discard.id.digest, mtime: discard.mtime, like: Like::PRIVATE };
                     if self.copy_across(&copy, &source, &tmp, &to, fail)? {
                         break;
                     }
                     return Ok(is_there(disk, &to)?.then_some(file));
                 }
-                _ => return Err(Error::io("moving to the trash", &source, error).advise("run this again")),
+                _ => return Err(Error::io("moving to the trash", &source, error).again()),
             }
         }
         progress.touched.note(&source);
@@ -283,11 +282,11 @@ impl Replica {
             match hash_file(disk, &source, FileKind::Message) {
                 Ok(found) if found.digest == discard.id.digest => {}
                 Err(error) if !is_absent(&error) => {
-                    return Err(Error::io("reading", &source, error).advise("see why, then run this again"));
+                    return Err(Error::io("reading", &source, error).again_after("see why"));
                 }
                 _ => continue,
             }
-            let fail = |error: io::Error| Error::io("moving to the trash", &source, error).advise("run this again");
+            let fail = |error: io::Error| Error::io("moving to the trash", &source, error).again();
             remove_if_there(disk.unlink(&part)).map_err(fail)?;
             copy_message(disk, &source, &part, discard.mtime, &Like::PRIVATE, Durability::Now).map_err(fail)?;
             disk.rename(&part, to).map_err(fail)?;
@@ -318,5 +317,5 @@ impl Replica {
 }
 
 fn delivering(to: &Path, error: &io::Error) -> Error {
-    Error::io("delivering", to, error).advise("run this again; the message is not lost")
+    Error::io("delivering", to, error).again().besides("the message is not lost")
 }

@@ -73,8 +73,7 @@ impl Replica {
     fn make_directories_of(&self, row: &FolderRow, tmp: io::Result<()>, progress: &mut DiskWork) -> Result<()> {
         let dir = self.dir(&row.name);
         let fail = |error: io::Error| {
-            Error::io("making the folder", &dir, error)
-                .advise("make room for it, then run this again; its mail is not lost")
+            Error::io("making the folder", &dir, error).again_after("make room for it").besides("its mail is not lost")
         };
         tmp.map_err(fail)?;
         let like = self.like_folder(&dir).map_err(fail)?;
@@ -254,8 +253,7 @@ impl Replica {
             }
         }
         // Other programs may keep files beside the mail. These stay, and so does the directory around them.
-        let fail =
-            |error: io::Error| Error::io("removing the folder", dir, error).advise("see why, then run this again");
+        let fail = |error: io::Error| Error::io("removing the folder", dir, error).again_after("see why");
         self.remove_server_files(dir).map_err(fail)?;
         if self.layout.kind == LayoutKind::MaildirPlusPlus {
             remove_if_there(disk.unlink(&dir.join("maildirfolder"))).map_err(fail)?;

@@ -12,7 +12,7 @@ use crate::message::FileKind;
 use crate::model::{Digest, Mtime};
 use crate::replica::Replica;
 
-const MAKE_ROOM: &str = "make room for it, then run this again";
+const MAKE_ROOM: &str = "make room for it";
 
 /// The directory of the messages that are held.
 pub(in crate::replica) struct Held<'d> {
@@ -37,7 +37,7 @@ impl Held<'_> {
     pub(in crate::replica) fn hold_copy(&self, digest: &Digest, file: &Path) -> Result<bool> {
         match hash_file(self.disk, file, FileKind::Message) {
             Ok(found) if found.digest == *digest => {}
-            Err(error) if !is_absent(&error) => return Err(Error::io("reading", file, error).advise(MAKE_ROOM)),
+            Err(error) if !is_absent(&error) => return Err(Error::io("reading", file, error).again_after(MAKE_ROOM)),
             _ => return Ok(false),
         }
         let date = Mtime::new(0, 0);
@@ -76,7 +76,7 @@ impl Held<'_> {
 
     /// The state directory is not a place among others: without it nothing can be done.
     fn error(&self, error: &io::Error) -> Error {
-        Error::io("holding a message in", &self.dir, error).without_scope().advise(MAKE_ROOM)
+        Error::io("holding a message in", &self.dir, error).without_scope().again_after(MAKE_ROOM)
     }
 }
 
@@ -95,7 +95,7 @@ impl Replica {
         }
         let mut files = Vec::new();
         disk.list(&dir, &mut |name, _| files.push(dir.join(name)))
-            .map_err(|error| Error::io("listing", &dir, error).advise("run this again"))?;
+            .map_err(|error| Error::io("listing", &dir, error).again())?;
         for path in files {
             let digest = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<Digest>().ok());
             if let Some(digest) = digest
@@ -103,10 +103,9 @@ impl Replica {
             {
                 continue;
             }
-            remove_if_there(disk.unlink(&path))
-                .map_err(|error| Error::io("removing", &path, error).advise("run this again"))?;
+            remove_if_there(disk.unlink(&path)).map_err(|error| Error::io("removing", &path, error).again())?;
         }
         let removed = remove_if_empty(disk, &dir);
-        removed.map(drop).map_err(|error| Error::io("removing", &dir, error).advise("run this again"))
+        removed.map(drop).map_err(|error| Error::io("removing", &dir, error).again())
     }
 }

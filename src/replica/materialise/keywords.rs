@@ -98,11 +98,13 @@ impl Replica {
         };
         let changed = names::change(disk, &dir, PATIENCE, make, change);
         let (mut given, written) = changed.map_err(|error| {
-            let advice = match error.kind() {
-                io::ErrorKind::ResourceBusy => "run this again when the mail server has done its work there",
-                _ => "see that it can be written; until then, keywords that have no letter there wait",
-            };
-            Error::io("naming keywords in", &dir.join(FILE), error).advise(advice)
+            let busy = error.kind() == io::ErrorKind::ResourceBusy;
+            let error = Error::io("naming keywords in", &dir.join(FILE), error);
+            if busy {
+                error.again_after("wait until the mail server has done its work there")
+            } else {
+                error.advise("see that it can be written; until then, keywords that have no letter there wait")
+            }
         })?;
         given.to_read |= written;
         Ok(given)

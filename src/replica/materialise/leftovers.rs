@@ -25,7 +25,7 @@ impl Replica {
             let swept = match dir {
                 Ok(dir) if waiting.contains(&dir) => continue,
                 Ok(dir) => self.sweep(&dir),
-                Err((path, error)) => Err(Error::io("looking at", &path, error).advise("see why, then run this again")),
+                Err((path, error)) => Err(Error::io("looking at", &path, error).again_after("see why")),
             };
             match swept {
                 Err(error) if error.is_about_a_place() => all = false,
@@ -50,7 +50,7 @@ impl Replica {
         });
         match listed {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            listed => listed.map_err(|error| Error::io("listing", dir, error).advise("run this again"))?,
+            listed => listed.map_err(|error| Error::io("listing", dir, error).again())?,
         }
         for path in leftovers {
             remove_if_there(disk.unlink(&path)).map_err(|error| Error::io("removing", &path, error))?;

@@ -69,7 +69,7 @@ impl Replica {
             return Ok(false);
         };
         let trial = tmp.with_file_name(OsStr::from_bytes(&[TRIAL, info].concat()));
-        let fail = |error: io::Error| Error::io("trying a name,", &trial, error).advise("see why, then run this again");
+        let fail = |error: io::Error| Error::io("trying a name,", &trial, error).again_after("see why");
         match disk.create(&trial) {
             Ok(_) => remove_if_there(disk.unlink(&trial)).map(|()| false).map_err(fail),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -99,7 +99,7 @@ impl Replica {
                     return Ok(Some(place));
                 }
                 Err(error) if self.is_refused(&error, from, &place)? => {}
-                Err(error) => return Err(Error::io("moving a message to", &to, error).advise("run this again")),
+                Err(error) => return Err(Error::io("moving a message to", &to, error).again()),
             }
         }
         Ok(None)
@@ -146,7 +146,7 @@ impl Replica {
             let to = self.path(place)?;
             self.copy_across(&copy, source, &self.tmp_path(place)?, &to, |error| {
                 refused.set(refuses_name(&error) || error.kind() == io::ErrorKind::NotFound);
-                Error::io("moving a message to", &to, error).advise("run this again")
+                Error::io("moving a message to", &to, error).again()
             })
         };
         let mut moved = attempt(at).map(|moved| moved.then(|| at.clone()));
@@ -201,7 +201,7 @@ impl Replica {
                 // The original stays: then the copy goes, or a scan would take one of them for another message.
                 disk.unlink(to).map_err(|second| {
                     Error::failed(format!("removing the copy {}: {second}, after {error}", to.display()))
-                        .advise("see that it can be removed, then run this again")
+                        .again_after("see that it can be removed")
                 })?;
                 Err(fail(error))
             }
@@ -217,11 +217,11 @@ impl Replica {
         match hash_file(disk, source, FileKind::Message) {
             Ok(found) if found.digest == row.id.digest => {}
             Err(error) if !is_absent(&error) => {
-                return Err(Error::io("reading", source, error).advise("see why, then run this again"));
+                return Err(Error::io("reading", source, error).again_after("see why"));
             }
             _ => return Ok(false),
         }
-        let fail = |error: io::Error| Error::io("writing", tmp, error).advise("run this again");
+        let fail = |error: io::Error| Error::io("writing", tmp, error).again();
         self.make_dirs(tmp.parent().expect("a message lies in a directory")).map_err(fail)?;
         // The file has its name only when it is whole, as the name alone tells that the message has come. Until then it
         // has one that is known for a leftover, too.
@@ -260,7 +260,7 @@ impl Replica {
             match hash_file(&*self.world.disk, &source, FileKind::Message) {
                 Ok(found) if found.digest == *digest => return Ok(Some((source, found.size))),
                 Err(error) if !is_absent(&error) => {
-                    let error = Error::io("reading", &source, error).advise("see why, then run this again");
+                    let error = Error::io("reading", &source, error).again_after("see why");
                     // Where one may not be read, another may.
                     if !error.is_about_a_place() {
                         return Err(error);

@@ -69,8 +69,8 @@ impl DiskWork {
     /// # Errors
     /// A disk has failed too often, or the list can't be kept.
     pub(super) fn fail(&mut self, state: &State, what: Hindered, error: &Error) -> Result<()> {
-        // Whoever reads that in the status would take "this" for the status.
-        state.add_hindered(what, &error.to_string().replace("run this again", "run `mailsync scan`"))?;
+        // It is read in the status, which doesn't try anything again.
+        state.add_hindered(what, &error.told_later("mailsync scan"))?;
         if error.is_about_a_place() {
             self.hindrances.add(error);
         } else if self.failures.add(error) > MOST_FAILURES {

@@ -10,5 +10,5 @@ mod tell;
 pub(in crate::replica) use hear::ReplicaNews;
 pub use revoke::{Reinstated, RevokeOptions, RevokedHere, SinceFrom};
 pub use shut_out::{RevocationHeard, ShutOut, ShutOuts};
-pub(in crate::replica) use tell::TRUSTED_AGAIN;
 pub use tell::WhyShutOut;
+pub(in crate::replica) use tell::trusted_again;

@@ -206,7 +206,7 @@ impl Replica {
     pub(in crate::replica) fn why_shut_out(&self, name: &str, out: &ShutOut, lines: &[Vec<u8>]) -> Result<WhyShutOut> {
         let by = format!("{}, as of {}", self.words_of(out)?, local_time(out.since));
         if out.was_looked_at() {
-            return Ok(WhyShutOut { by, answer: None, advice: TRUSTED_AGAIN.replace("NAME", name) });
+            return Ok(WhyShutOut { by, answer: None, advice: trusted_again(name) });
         }
         let answer = self.answer_to(out, lines)?;
         let Accusers { names: accusers, commands } = self.accusers_of(out, answer.as_ref())?;
@@ -288,8 +288,9 @@ pub struct WhyShutOut {
 }
 
 /// What a person does who knows that a replica is to be trusted after all.
-pub(in crate::replica) const TRUSTED_AGAIN: &str =
-    "if it is in your hands and always was, say so with `mailsync peer reinstate NAME`";
+pub(in crate::replica) fn trusted_again(name: &str) -> String {
+    format!("if it is in your hands and always was, say so with `mailsync peer reinstate {name}`")
+}
 
 /// At most so many who have revoked a replica are named.
 const MOST_NAMED: usize = 3;
