@@ -962,7 +962,7 @@ fn a_refusal_names_what_takes_a_move_back_and_not_only_a_removal() {
             pass(&desktop, &laptop);
             pass(&laptop, &desktop);
         }
-        let is_there = |mailbox: &crate::support::machine::Mailbox| mailbox.keys().cloned().collect::<Vec<_>>();
+        let is_there = |mailbox: &crate::support::machine::Mailbox| mailbox.keys().copied().collect::<Vec<_>>();
         assert_eq!(is_there(&laptop.mailbox()), is_there(&before));
         assert_eq!(desktop.mailbox(), laptop.mailbox());
         assert_eq!(alarms(&laptop), Vec::<Value>::new());
