@@ -136,3 +136,19 @@ fn a_command_line_that_makes_no_sense_is_told_in_the_form_of_all_errors() {
     let ran = crate::support::programs::run(&mut std::process::Command::new(crate::support::programs::MAILSYNC));
     assert!(ran.code == 2 && ran.stderr.contains("Commands:") && !ran.stderr.contains("mailsync: "), "{ran:?}");
 }
+
+#[test]
+fn a_link_that_leads_nowhere_is_named_and_no_option_is_advised_that_was_given() {
+    let dir = scratch();
+    let (desktop, _laptop) = pair(dir.path());
+    let link = dir.path().join("link.zst");
+    std::os::unix::fs::symlink(dir.path().join("nowhere"), &link).unwrap();
+    for args in [
+        &["export", "--to", "laptop", "-o", text(&link)][..],
+        &["export", "--to", "laptop", "-o", text(&link), "--force"],
+    ] {
+        let said = desktop.refuses(args, b"", 6, &["a symbolic link that leads nowhere; remove it"]).stderr;
+        assert!(!said.contains("--force"), "{said}");
+    }
+    assert!(link.is_symlink() && !dir.path().join("nowhere").exists());
+}

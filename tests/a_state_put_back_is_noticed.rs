@@ -300,3 +300,28 @@ fn a_bundle_of_an_invited_replica_that_shows_a_rollback_accepts_nothing() {
         assert_eq!(desktop.ok(&["peer", "list"]).text(), peers, "{args:?}");
     }
 }
+
+#[test]
+fn a_directory_with_a_bundle_of_a_state_that_was_put_back_and_the_one_that_mends_it_is_taken_as_a_whole() {
+    let dir = scratch();
+    let (desktop, laptop) = rolled_back(dir.path());
+    let stick = dir.path().join("stick");
+    fs::create_dir(&stick).unwrap();
+    let stick = stick.to_str().unwrap();
+    desktop.deliver("after");
+    desktop.ok(&["export", "--to", "laptop", "-o", stick]);
+    assert_eq!(laptop.run(&["import", stick]).code, 6);
+    desktop.ok(&["doctor", "--new-identity"]);
+    desktop.ok(&["export", "--to", "laptop", "-o", stick]);
+    let left = laptop.left();
+    let dry = laptop.ok(&["import", "-n", stick]);
+    assert_eq!(laptop.left(), left);
+    let ran = laptop.ok(&["import", "--consume", stick]);
+    for ran in [&dry, &ran] {
+        assert!(!ran.stderr.contains("has forgotten changes"), "{}", ran.stderr);
+    }
+    assert!(ran.stderr.contains("was made before desktop began anew"), "{}", ran.stderr);
+    assert!(fs::read_dir(stick).unwrap().next().is_none());
+    exchange(&laptop, &desktop);
+    both_hold(&desktop, &laptop, &["first", "forgotten", "after"]);
+}

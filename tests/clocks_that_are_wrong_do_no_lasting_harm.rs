@@ -411,3 +411,78 @@ fn a_bundle_that_is_not_believed_for_its_clocks_gets_no_answer() {
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert!(!ran.stdout.is_empty() && laptop.has("in the future"));
 }
+
+#[test]
+fn bundles_of_a_wrong_clock_that_still_lie_about_are_passed_over_once_newer_ones_have_come() {
+    for args in [&["import"][..], &["import", "--consume"]] {
+        let dir = scratch();
+        let (desktop, laptop) = pair(dir.path());
+        let stick = dir.path().join("stick");
+        fs::create_dir(&stick).unwrap();
+        // One that was heard of, and has never shown to know anything: all is stamped anew for its sake.
+        let phone = Machine::replica(dir.path(), "phone");
+        if args.contains(&"--consume") {
+            make_peers(&phone, &desktop);
+            pass(&phone, &desktop);
+        }
+        desktop.deliver("before");
+        exchange(&desktop, &laptop);
+        exchange(&laptop, &desktop);
+        desktop.deliver("in the future");
+        at(&desktop, now() + 400 * DAY, scan);
+        let to_stick = ["export", "--to", "laptop", "-o", text(&stick)];
+        at(&desktop, now() + 400 * DAY, |desktop| {
+            desktop.export_to_file(&ExportOptions::to_peer("laptop"), &stick).unwrap();
+        });
+        let refused = laptop.run(&["import", text(&stick)]);
+        assert_eq!(refused.code, 3, "{}", refused.stderr);
+        assert!(refused.stderr.contains("more than a day ahead"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("behind that of every peer"), "{}", refused.stderr);
+        desktop.ok(&to_stick);
+        desktop.ok(&["doctor", "--new-identity"]);
+        desktop.ok(&to_stick);
+        let read = [args, &[text(&stick)]].concat();
+        let left = laptop.left();
+        let dry = laptop.ok(&[&read[..], &["-n"]].concat());
+        assert_eq!(laptop.left(), left);
+        let verified = laptop.ok(&["verify", text(&stick)]);
+        let first = laptop.ok(&read);
+        let again = laptop.ok(&read);
+        // Nobody needs such clocks any more, even if they would be taken.
+        let accepting = laptop.ok(&["import", "--accept-clock", text(&stick)]);
+        for ran in [&dry, &verified, &first, &again, &accepting] {
+            assert!(!ran.stderr.contains("clock") && !ran.stderr.contains("ahead"), "{args:?}: {}", ran.stderr);
+        }
+        assert!(first.stderr.contains("was made before desktop began anew; you can remove it"), "{}", first.stderr);
+        assert!(laptop.has("in the future"));
+        is_quiet(&laptop, "after that");
+        // The machine that has made them knows that nobody else has.
+        let own = desktop.ok(&["import", text(&stick)]);
+        assert!(!own.stderr.contains("by a copy of it"), "{}", own.stderr);
+        let is_empty = fs::read_dir(&stick).unwrap().next().is_none();
+        assert_eq!(is_empty, args.contains(&"--consume"), "{args:?}");
+        if !is_empty {
+            pass(&laptop, &desktop);
+            desktop.ok(&["import", "--consume", text(&stick)]);
+            assert_eq!(fs::read_dir(&stick).unwrap().count(), 1, "only the newest is needed");
+        }
+        exchange(&laptop, &desktop);
+        assert_same(&laptop.mailbox(), &desktop.mailbox(), "after that");
+        laptop.is_at_rest("after that");
+    }
+}
+
+#[test]
+fn the_first_bundle_of_a_sender_that_began_anew_under_a_wrong_clock_is_no_old_one() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.deliver("before");
+    exchange(&desktop, &laptop);
+    desktop.ok(&["doctor", "--new-identity"]);
+    desktop.deliver("in the future");
+    at(&desktop, now() + 400 * DAY, scan);
+    let bundle = desktop.ok(&["export", "--to", "laptop"]).stdout;
+    laptop.refuses(&["import"], &bundle, 3, &["more than a day ahead"]);
+    assert_eq!(laptop.run_with(&["import", "--accept-clock"], &bundle).code, 0);
+    assert!(laptop.has("in the future"));
+}

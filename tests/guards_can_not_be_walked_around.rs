@@ -863,3 +863,108 @@ fn a_refused_update_names_what_works_where_there_is_no_file_of_the_bundle() {
     let ran = laptop.run(&["import", "--dry-run", "-v", text(&file)]);
     assert!(ran.code == 6 && ran.stderr.contains("70 of the 120 messages in Lists"), "{ran:?}");
 }
+
+#[test]
+fn a_directory_with_a_removal_that_is_refused_and_the_bundle_that_takes_it_back_is_taken_as_a_whole() {
+    for consume in [false, true] {
+        let dir = scratch();
+        let (desktop, laptop) = with_mail(dir.path(), "Lists", 120);
+        let before = laptop.mailbox();
+        let stick = dir.path().join("stick");
+        fs::create_dir(&stick).unwrap();
+        remove(&desktop, "Lists", 0..120);
+        desktop.ok(&["export", "--to", "laptop", "-o", text(&stick)]);
+        laptop.refuses(&["import", text(&stick)], b"", 6, &["120 of the 120 messages in Lists"]);
+        desktop.ok(&["restore", "Lists", "--since", "1h"]);
+        desktop.ok(&["export", "--to", "laptop", "-o", text(&stick)]);
+
+        let args = if consume { &["import", "--consume", text(&stick)][..] } else { &["import", text(&stick)] };
+        let left = laptop.left();
+        let dry = laptop.ok(&[args, &["-n", "--json"]].concat());
+        assert_eq!(laptop.left(), left);
+        let ran = laptop.ok(&[args, &["--json"]].concat());
+        for ran in [&dry, &ran] {
+            let bundles = ran.json()["bundles"].as_array().unwrap().clone();
+            let outcomes: Vec<_> = bundles.iter().map(|bundle| bundle["outcome"].as_str().unwrap()).collect();
+            assert_eq!(outcomes, ["applied", "nothing-new"], "{bundles:?}");
+            assert!(!ran.stderr.contains("--allow-mass-delete"), "{}", ran.stderr);
+        }
+        assert_eq!(alarms(&laptop), Vec::<Value>::new());
+        assert_eq!(laptop.mailbox(), before);
+        assert_eq!(fs::read_dir(&stick).unwrap().count(), if consume { 0 } else { 2 });
+        exchange(&laptop, &desktop);
+    }
+}
+
+#[test]
+fn what_a_directory_brings_beside_a_refused_bundle_changes_neither_its_words_nor_its_dry_run() {
+    let dir = scratch();
+    let (desktop, laptop) = with_mail(dir.path(), "Lists", 120);
+    let phone = Machine::replica(dir.path(), "phone");
+    make_peers(&phone, &laptop);
+    let stick = dir.path().join("stick");
+    fs::create_dir(&stick).unwrap();
+    remove(&desktop, "Lists", 0..70);
+    phone.deliver("from the phone");
+    for machine in [&desktop, &phone] {
+        machine.ok(&["export", "--to", "laptop", "-o", text(&stick)]);
+    }
+    let dry = laptop.run(&["import", "-n", "-v", text(&stick)]);
+    assert_eq!(dry.code, 6, "{}", dry.stderr);
+    let words = "70 of the 120 messages in Lists would be removed or moved elsewhere, which is refused without --allow-mass-delete;";
+    assert!(dry.stderr.contains(words), "{}", dry.stderr);
+    assert_eq!(dry.stderr.matches("D Lists").count(), 70, "{}", dry.stderr);
+    assert!(
+        dry.stderr.contains("is refused, and would bring: 0 new, 0 moved, 0 flagged, 70 removed"),
+        "{}",
+        dry.stderr
+    );
+    assert!(dry.stderr.contains("Lists: 70 removed") && dry.stderr.contains("INBOX: 1 new"), "{}", dry.stderr);
+    let ran = laptop.run(&["import", text(&stick)]);
+    assert_eq!(ran.code, 6, "{}", ran.stderr);
+    assert_eq!(ran.stderr.matches("70 of the 120 messages in Lists").count(), 1, "{}", ran.stderr);
+    for ran in [&dry, &ran] {
+        assert!(!ran.stderr.contains("counted from before an import that was refused"), "{}", ran.stderr);
+    }
+    assert!(laptop.has("from the phone"));
+}
+
+#[test]
+fn a_refusal_names_what_takes_a_move_back_and_not_only_a_removal() {
+    for (moved, removed) in [(70, 0), (0, 70), (40, 40)] {
+        let dir = scratch();
+        let (desktop, laptop) = with_mail(dir.path(), "Lists", 120);
+        let before = laptop.mailbox();
+        let to = desktop.dir("Elsewhere");
+        for place in ["cur", "new", "tmp"] {
+            fs::create_dir_all(to.join(place)).unwrap();
+        }
+        for number in 0..moved {
+            let name = format!("cur/Lists-{number}:2,S");
+            fs::rename(desktop.dir("Lists").join(&name), to.join(&name)).unwrap();
+        }
+        remove(&desktop, "Lists", moved..moved + removed);
+        let bundle = desktop.ok(&["export", "--to", "laptop"]).stdout;
+        let said = laptop.refuses(&["import"], &bundle, 6, &["of the 120 messages in Lists"]).stderr;
+        let (undo, restore) = ("`mailsync undo --by NAME --since TIME`", "`mailsync restore Lists --since TIME`");
+        assert_eq!((said.contains(undo), said.contains(restore)), (moved > 0, removed > 0), "{said}");
+        if moved > 0 {
+            desktop.ok(&["undo", "--by", "desktop", "--since", "1h"]);
+        }
+        if removed > 0 {
+            desktop.ok(&["restore", "Lists", "--since", "1h"]);
+        } else {
+            let nothing = desktop.fails(&["restore", "Lists", "--since", "1h"], 1);
+            assert!(nothing.contains("what was moved, `mailsync undo` takes back"), "{nothing}");
+            assert!(!nothing.contains("mailsync restore Lists --since"), "{nothing}");
+        }
+        for _ in 0..2 {
+            pass(&desktop, &laptop);
+            pass(&laptop, &desktop);
+        }
+        let is_there = |mailbox: &crate::support::machine::Mailbox| mailbox.keys().copied().collect::<Vec<_>>();
+        assert_eq!(is_there(&laptop.mailbox()), is_there(&before));
+        assert_eq!(desktop.mailbox(), laptop.mailbox());
+        assert_eq!(alarms(&laptop), Vec::<Value>::new());
+    }
+}

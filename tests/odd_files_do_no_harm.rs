@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use mailsync::model::Digest;
 
 use crate::support::machine::{Machine, complains, exchange, pair, pass};
-use crate::support::scratch;
+use crate::support::{scratch, text};
 
 /// Exchanges until there is nothing left to do.
 #[track_caller]
@@ -299,4 +299,23 @@ fn a_link_to_a_folder_does_not_take_its_name() {
     symlink(desktop.mail.join("Folder"), desktop.mail.join("other/Z")).unwrap();
     assert!(desktop.ok(&["scan"]).stderr.contains("0 new, 0 moved, 0 flagged, 0 removed"));
     assert_eq!(desktop.folders(), before);
+}
+
+#[test]
+fn nobody_waits_for_a_pipe_in_a_directory_of_bundles() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    desktop.deliver("one");
+    let stick = dir.path().join("stick");
+    fs::create_dir(&stick).unwrap();
+    assert!(Command::new("mkfifo").arg(stick.join("pipe.zst")).status().unwrap().success());
+    laptop.fails(&["inspect", text(&stick)], 1);
+    laptop.fails(&["verify", text(&stick)], 1);
+    desktop.ok(&["export", "--to", "laptop", "-o", text(&stick)]);
+    for args in [&["inspect"][..], &["verify"], &["status"], &["import", "-n"], &["import", "--consume"]] {
+        let dir: &[&str] = if args == ["status"] { &[] } else { &[text(&stick)] };
+        laptop.ok(&[args, dir].concat());
+    }
+    assert!(laptop.has("one"));
+    assert!(stick.join("pipe.zst").exists());
 }

@@ -37,7 +37,7 @@ fn restore(context: &Context, replica: &Replica, options: &RestoreOptions, dry: 
         Output::complain(error);
     }
     if !something && done.left.is_empty() && done.scan.problems.is_empty() {
-        context.out.say(format_args!("nothing of that has vanished; {}", Replica::removed_before(None)));
+        context.out.say(format_args!("nothing of that has vanished; {}", Replica::removed_before(None, options.since)));
     } else if something {
         let would = if dry { "would be " } else { "" };
         context.out.say(format_args!(

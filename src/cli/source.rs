@@ -30,7 +30,8 @@ pub fn comes_slowly(path: &Path) -> bool {
 }
 
 /// The files that are meant by these paths: of a directory those that are called bundles, in the order of their names or in
-/// that which `order` makes of it. Symbolic links in it are told of and passed over, as by an import.
+/// that which `order` makes of it. Symbolic links in it are told of and passed over, as by an import, and so is without a word
+/// what is neither, such as a pipe.
 ///
 /// # Errors
 /// A directory can't be listed, or has no such file.
@@ -48,7 +49,7 @@ pub fn files(
         let fail = |error| Error::io("listing", path, error).advise("see that it can be read, then run this again");
         let names = std::fs::read_dir(path).and_then(|items| items.map(|item| Ok(item?.path())).collect());
         let mut names: Vec<PathBuf> = names.map_err(fail)?;
-        names.retain(|name| is_called_a_bundle(name) && (name.is_symlink() || !name.is_dir()));
+        names.retain(|name| is_called_a_bundle(name) && !is_something_else(name));
         names.sort();
         let (links, names): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| name.is_symlink());
         for link in &links {
@@ -64,6 +65,11 @@ pub fn files(
         files.append(&mut order(names)?);
     }
     Ok(files)
+}
+
+/// Whether it is neither a file nor a symbolic link. To open a pipe would be to wait until somebody writes into it.
+fn is_something_else(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_symlink())
 }
 
 /// Refuses to wait for a bundle that somebody would have to type.

@@ -144,7 +144,7 @@ impl Replica {
             each(&RestoredItem { digest: row.id.digest, folder: folder.clone(), bytes: row.entry.size, here })
         })?;
         for one in named.iter().filter(|one| !one.is_back) {
-            done.left.push(self.not_gone(one)?);
+            done.left.push(self.not_gone(one, options.since)?);
         }
         if options.dry_run == DryRun::No {
             if done.restored + done.wanted + done.folders > 0 || done.scan.has_changes() {
@@ -157,12 +157,12 @@ impl Replica {
     }
 
     /// Why nothing has come back of what a name stands for.
-    fn not_gone(&self, named: &Named<'_>) -> Result<Error> {
+    fn not_gone(&self, named: &Named<'_>, since: Option<u64>) -> Result<Error> {
         let name = printable(named.name);
         let digest = match &named.meant {
             Meant::Message(digest) => digest,
             Meant::Folder(folder) => {
-                let advice = Self::removed_before(Some(folder));
+                let advice = Self::removed_before(Some(folder), since);
                 return Ok(Error::failed(format!("restoring {name}: nothing of it has vanished")).advise(advice));
             }
             Meant::Trashed(_) => unreachable!("it is back, or the command has failed"),
@@ -175,13 +175,18 @@ impl Replica {
             .advise(format!("`mailsync log --message {digest}` tells what became of it")))
     }
 
-    /// How to get back what was removed before the last scan: in this folder, or anywhere.
-    pub fn removed_before(folder: Option<&FolderName>) -> String {
+    /// How to get back what was removed before the last scan: in this folder, or anywhere. `since` is from when on that was
+    /// looked for already.
+    pub fn removed_before(folder: Option<&FolderName>, since: Option<u64>) -> String {
         let of = folder.map_or_else(String::new, |folder| format!(" --folder {}", quoted(folder.as_str())));
         let what = folder.map_or_else(|| String::from("--all"), |folder| quoted(folder.as_str()));
+        let whole = match since {
+            Some(_) => String::from("with an earlier TIME as a whole; what was moved, `mailsync undo` takes back"),
+            None => format!("`mailsync restore {what} --since TIME` as a whole"),
+        };
         format!(
             "`mailsync log --removed{of}` shows what was recorded as removed, which `mailsync restore` gets back by its digest, or \
-             `mailsync restore {what} --since TIME` as a whole; what bundles have removed is in the trash, here or on other machines: `mailsync trash list{of}`"
+             {whole}; what bundles have removed is in the trash, here or on other machines: `mailsync trash list{of}`"
         )
     }
 

@@ -55,6 +55,8 @@ pub(super) struct Loss {
     pub held: u64,
     /// How many of those that are gone went before the command.
     pub before: u64,
+    /// How many of those that are gone are elsewhere, as far as that makes a difference.
+    pub moved: u64,
 }
 
 /// A refusal before the command, from which on what is done is counted together with it.
@@ -215,14 +217,23 @@ impl By {
         }
     }
 
-    /// What to do about a loss: of this folder, or of several.
-    fn advice(self, folder: Option<&str>) -> String {
+    /// What to do about this loss: of a folder, or of several.
+    fn advice(self, folder: Option<&str>, loss: &Loss) -> String {
         match self {
             Self::Import | Self::Call => {
                 let what = folder.map_or_else(|| String::from("--all"), quoted);
+                let mut ways = Vec::new();
+                if loss.moved < loss.gone {
+                    ways.push(format!("`{RESTORE} {what} --since TIME` where it was removed"));
+                }
+                if loss.moved > 0 {
+                    ways.push(String::from(
+                        "`mailsync undo --by NAME --since TIME` where it was moved, NAME being that machine's own",
+                    ));
+                }
                 format!(
-                    "if it is not meant, run `{RESTORE} {what} --since TIME` where it was removed, with a time before that: its next \
-                     bundles take it back; {}",
+                    "if it is not meant, run {}, with a time before that: its next bundles take it back; {}",
+                    ways.join(", or "),
                     allow(ALLOW_DELETE)
                 )
             }
@@ -308,7 +319,7 @@ pub(super) fn guard_losses(
     let folder = large.map(|(name, _)| name.as_str());
     let own = loss.gone.saturating_sub(loss.before).to_string();
     let (since, end) = of_earlier(losses.earlier.as_ref(), &own, &loss.before.to_string());
-    let advice = format!("{}{end}", by.advice(folder));
+    let advice = format!("{}{end}", by.advice(folder, loss));
     let what = format!("{}: {what}", by.doing());
     Err(refusal(dry_run, by, ALLOW_DELETE, (&what, &since), &advice))
 }
@@ -476,8 +487,8 @@ mod tests {
         ];
         for (gone, held, refused) in table {
             let by_folder = vec![
-                (String::from("small"), Loss { gone: 1, held: 1, before: 0 }),
-                (String::from("INBOX"), Loss { gone, held, before: 0 }),
+                (String::from("small"), Loss { gone: 1, held: 1, before: 0, moved: 0 }),
+                (String::from("INBOX"), Loss { gone, held, before: 0, moved: 0 }),
             ];
             let losses = Losses { by_folder, ..Losses::default() };
             check(&losses, refused, &format!("{gone} of the {held} messages in INBOX"));
@@ -495,7 +506,7 @@ mod tests {
             (501, 2000, true),
         ];
         for (gone, held, refused) in table {
-            let losses = Losses { all: Loss { gone, held, before: 0 }, ..Losses::default() };
+            let losses = Losses { all: Loss { gone, held, before: 0, moved: 0 }, ..Losses::default() };
             check(&losses, refused, &format!("{gone} of all {held} messages"));
         }
     }
@@ -504,7 +515,7 @@ mod tests {
     fn the_guard_refuses_to_remove_most_folders() {
         let table = [(10, 10, false), (5, 11, false), (6, 11, true), (6, 12, false), (7, 12, true)];
         for (gone, held, refused) in table {
-            let losses = Losses { folders: Loss { gone, held, before: 0 }, ..Losses::default() };
+            let losses = Losses { folders: Loss { gone, held, before: 0, moved: 0 }, ..Losses::default() };
             check(&losses, refused, &format!("{gone} of the {held} folders"));
         }
     }
@@ -597,7 +608,7 @@ mod tests {
     #[test]
     fn a_refusal_says_what_the_command_does_and_with_what_it_is_counted() {
         let earlier = || Some(Earlier { by: String::from("desktop"), raised: 1_800_000_000_000 });
-        let all = Loss { gone: 150, held: 300, before: 110 };
+        let all = Loss { gone: 150, held: 300, before: 110, moved: 0 };
         let losses = Losses { all, earlier: earlier(), ..Losses::default() };
         let refuse = (MassDelete::Refuse, DryRun::No);
         let removing = guard_losses(refuse, &Limits::default(), By::Import, &losses).unwrap_err();

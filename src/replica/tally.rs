@@ -387,6 +387,7 @@ fn losses(
                 gone: departed.entries,
                 held: held(Some(departed.folder))?,
                 before: departed.entries.saturating_sub(departed.own),
+                moved: departed.entries.saturating_sub(departed.removed),
             };
             losses.by_folder.push((name(departed.folder)?, loss));
         }

@@ -9,6 +9,7 @@ pub use report::{Mending, MendingKind, Repaired};
 
 use super::Replica;
 use super::transaction::Transaction;
+use crate::bundle::limits;
 use crate::error::{Error, Result};
 use crate::model::{Clock, FolderState, Incarnation, Restamping};
 use crate::state::{Action, EntryRow};
@@ -117,6 +118,8 @@ impl Replica {
         Self::restamp_jobs(tx, old, |stamp| plan.anew(stamp))?;
         Self::restamp_replicas(tx, old, |stamp| plan.anew(stamp))?;
         self.go_on_as(tx, new, knowledge.get(old))?;
+        // So its bundles that lie about are known to be no copy's.
+        tx.set_heard_number(&self.public_key().id(), old, self.state.last_number()?, limits::INCARNATIONS as u64)?;
         for clock in plan.issued() {
             knowledge.set(new, clock);
             tx.record_issued(clock)?;

@@ -249,7 +249,14 @@ impl Replica {
             self.check_nothing_stays(path, existing)?;
             return draft.replace(path).map_err(fail);
         }
-        if take_name(disk, draft, path).map_err(fail)? { Ok(()) } else { Err(stays(path, "a file")) }
+        if take_name(disk, draft, path).map_err(fail)? {
+            return Ok(());
+        }
+        if path.is_symlink() {
+            let what = format!("writing the bundle {}: there is a symbolic link that leads nowhere", path.display());
+            return Err(Error::refused(what).advise("remove it, or choose another name"));
+        }
+        Err(stays(path, "a file"))
     }
 }
 

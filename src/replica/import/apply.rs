@@ -141,7 +141,6 @@ impl Replica {
         if matches!(sender, Sender::Invited(_)) {
             self.follow_manifest(&manifest)?;
         }
-        self.compare_clocks()?;
         Ok(outcome)
     }
 

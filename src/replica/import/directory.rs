@@ -5,14 +5,14 @@
 //! a file that has gone is no error, a file that ends early may be whole the next time, and no file is removed that
 //! somebody may still need.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::listing::open_if_there;
 use super::look::Found;
 use super::outcome::{ImportOptions, ImportOutcome, Imported};
 use super::refusal::Origin;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::replica::Replica;
 use crate::replica::safety::DryRun;
 use crate::text::{are, plural};
@@ -24,6 +24,55 @@ enum Empty {
     Told,
     /// Nothing.
     Expected,
+}
+
+/// A file of which something could not be taken.
+#[derive(Debug)]
+struct Held {
+    path: PathBuf,
+    /// The bundles that could not.
+    bundles: Vec<Imported>,
+    /// The refusal for safety with which its import has ended.
+    refused: Option<Error>,
+}
+
+/// What is known of the files of a directory while they are imported, some of them more than once.
+#[derive(Debug, Default)]
+struct Reading {
+    /// What was told: of a file that is read again, its other bundles would be told again.
+    told: BTreeSet<(PathBuf, Option<String>, Option<u64>)>,
+    /// A bundle that waits is as new as it was when it was read first.
+    fresh: BTreeSet<(Option<String>, Option<u64>)>,
+    /// Why a bundle was refused when it was read first: when it is read again, that refusal is an earlier one.
+    refused: BTreeMap<(PathBuf, Option<u64>), Error>,
+    /// Whether something was applied since the files were read last.
+    progress: bool,
+    /// Whether a peer's bundle was read, which tells of its clock.
+    weighed: bool,
+}
+
+impl Reading {
+    fn look_at(&mut self, path: &Path, mut imported: Imported) -> Imported {
+        let bundle = (imported.from.clone(), imported.number);
+        imported.fresh |= self.fresh.contains(&bundle);
+        if imported.fresh {
+            self.fresh.insert(bundle);
+        }
+        if let ImportOutcome::Refused(error) = &mut imported.outcome {
+            let bundle = (path.to_owned(), imported.number);
+            *error = self.refused.entry(bundle).or_insert_with(|| error.clone()).clone();
+        }
+        self.progress |= matches!(imported.outcome, ImportOutcome::Applied);
+        self.weighed |= imported.outcome.tells_of_a_clock();
+        imported
+    }
+
+    fn tell_once(&mut self, path: &Path, imported: Imported, each: &mut impl FnMut(Imported)) {
+        let bundle = (path.to_owned(), imported.from.clone(), imported.number);
+        if !matches!(imported.outcome, ImportOutcome::ForSomeoneElse(_)) && self.told.insert(bundle) {
+            each(imported);
+        }
+    }
 }
 
 impl Replica {
@@ -67,50 +116,27 @@ impl Replica {
         let mut found = self.look_through(dir, &mut each)?;
         self.hear_first(&mut found, options, &mut each)?;
         self.tell_found(dir, &found, options, empty)?;
-        let mut waiting: Vec<PathBuf> = found.here.into_iter().map(|(_, _, path)| path).collect();
-        // A file that waits is read again, and then its other bundles would be told again.
-        let mut told = BTreeSet::new();
-        // A bundle that waits is as new as it was when it was read first.
-        let mut fresh = BTreeSet::new();
-        let mut failed = found.failed;
-        loop {
-            let mut still_waiting = Vec::new();
-            let mut progress = false;
-            for path in waiting {
-                // Another replica that the file was for may have consumed it by now.
-                let Some(file) = open_if_there(&*self.world.disk, &path)? else { continue };
-                let mut not_yet = Vec::new();
-                let result = self.import_opened(&file, &path, options, Origin::Directory, |mut imported| {
-                    let bundle = (imported.from.clone(), imported.number);
-                    imported.fresh |= fresh.contains(&bundle);
-                    if imported.fresh {
-                        fresh.insert(bundle);
-                    }
-                    progress |= matches!(imported.outcome, ImportOutcome::Applied);
-                    match imported.outcome {
-                        ImportOutcome::NotYet(_) => not_yet.push(imported),
-                        ImportOutcome::ForSomeoneElse(_) => {}
-                        _ => {
-                            if told.insert((path.clone(), imported.from.clone(), imported.number)) {
-                                each(imported);
-                            }
-                        }
-                    }
-                });
-                match result {
-                    // One sender's mistake doesn't keep the bundles of the others from being applied.
-                    Err(error) if error.kind() == ErrorKind::Refused => self.fail_in_the_end(&mut failed, error),
-                    result => result?,
+        let mut waiting: Vec<PathBuf> = std::mem::take(&mut found.here).into_iter().map(|(_, _, path)| path).collect();
+        let mut reading = Reading::default();
+        let mut failed = found.failed.take();
+        let held = loop {
+            let passed = self.pass_through(waiting, options, &mut reading, &mut each);
+            let held = match passed {
+                Ok(held) => held,
+                // The failure is what the person should hear of in the end.
+                Err((held, error)) => {
+                    self.tell_held(held, options, &mut reading, &mut Some(error.clone()), &mut each)?;
+                    return Err(error);
                 }
-                if !not_yet.is_empty() {
-                    still_waiting.push((path, not_yet));
-                }
+            };
+            if held.is_empty() || !std::mem::take(&mut reading.progress) {
+                break held;
             }
-            if still_waiting.is_empty() || !progress {
-                still_waiting.into_iter().flat_map(|(_, not_yet)| not_yet).for_each(&mut each);
-                break;
-            }
-            waiting = still_waiting.into_iter().map(|(path, _)| path).collect();
+            waiting = held.into_iter().map(|held| held.path).collect();
+        };
+        self.tell_held(held, options, &mut reading, &mut failed, &mut each)?;
+        if reading.weighed {
+            self.compare_clocks()?;
         }
         if let Some(imported) = self.wanted_by_code(&found.coded)? {
             each(imported);
@@ -127,6 +153,82 @@ impl Replica {
             }
             None => Ok(()),
         }
+    }
+
+    /// Imports each of these files, and gives those of which something could not be taken: what the others have brought may
+    /// change that.
+    ///
+    /// # Errors
+    /// A failure of this machine, and what was held until then.
+    fn pass_through(
+        &self,
+        paths: Vec<PathBuf>,
+        options: &ImportOptions,
+        reading: &mut Reading,
+        each: &mut impl FnMut(Imported),
+    ) -> std::result::Result<Vec<Held>, (Vec<Held>, Error)> {
+        let mut all = Vec::new();
+        for path in paths {
+            // Another replica that the file was for may have consumed it by now.
+            let file = match open_if_there(&*self.world.disk, &path) {
+                Ok(Some(file)) => file,
+                Ok(None) => continue,
+                Err(error) => return Err((all, error)),
+            };
+            let mut held = Vec::new();
+            let result = self.import_opened(&file, &path, options, Origin::Directory, |imported| {
+                let imported = reading.look_at(&path, imported);
+                match imported.outcome {
+                    ImportOutcome::NotYet(_) | ImportOutcome::RolledBack(_) | ImportOutcome::Refused(_) => {
+                        held.push(imported);
+                    }
+                    _ => reading.tell_once(&path, imported, each),
+                }
+            });
+            let refused = match result {
+                Ok(()) => None,
+                // One sender's mistake doesn't keep the bundles of the others from being applied.
+                Err(error) if error.kind() == ErrorKind::Refused => {
+                    Some(held.last().and_then(|last| last.outcome.error()).cloned().unwrap_or(error))
+                }
+                Err(error) => return Err((all, error)),
+            };
+            if refused.is_some() || !held.is_empty() {
+                all.push(Held { path, bundles: held, refused });
+            }
+        }
+        Ok(all)
+    }
+
+    /// Tells what was held, as nothing that has come has changed it.
+    fn tell_held(
+        &self,
+        all: Vec<Held>,
+        options: &ImportOptions,
+        reading: &mut Reading,
+        failed: &mut Option<Error>,
+        each: &mut impl FnMut(Imported),
+    ) -> Result<()> {
+        for Held { path, mut bundles, refused } in all {
+            let is_seen_again = options.dry_run == DryRun::Yes
+                && bundles.iter().any(|imported| matches!(imported.outcome, ImportOutcome::Refused(_)));
+            // What a refused bundle would bring is seen only while it is rehearsed. Why it was refused is told as at first.
+            if is_seen_again && let Some(file) = open_if_there(&*self.world.disk, &path)? {
+                let again = self.import_opened(&file, &path, options, Origin::Directory, |imported| {
+                    if let ImportOutcome::Refused(_) = imported.outcome
+                        && let Some(n) = bundles.iter().position(|held| held.number == imported.number)
+                    {
+                        reading.tell_once(&path, bundles.remove(n), each);
+                    }
+                });
+                again.or_else(|error| if error.kind() == ErrorKind::Refused { Ok(()) } else { Err(error) })?;
+            }
+            bundles.into_iter().for_each(|imported| reading.tell_once(&path, imported, each));
+            if let Some(error) = refused {
+                self.fail_in_the_end(failed, error);
+            }
+        }
+        Ok(())
     }
 
     /// Tells what there is besides bundles for this replica, and remembers what is no bundle.

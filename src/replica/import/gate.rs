@@ -183,10 +183,22 @@ impl Replica {
         if matches!(sender, Sender::Known(peer) if peer.distant) {
             return Ok(Reception::Refused(Refusal::OnlyForJobs(name.to_owned())));
         }
-        if let Some(error) = self.is_ahead(before, manifest, name, clock_ahead)? {
-            return Ok(Reception::ClockAhead(error));
+        if let Some(error) = self.is_ahead(before, manifest, name)? {
+            // Who takes such clocks knowingly means those that somebody still has.
+            if self.was_left(&self.standing_behind(before, manifest, sender)?, manifest)? {
+                return Ok(Reception::Outlived);
+            }
+            if clock_ahead == ClockAhead::Refuse {
+                return Ok(Reception::ClockAhead(error));
+            }
         }
         self.weigh(before, manifest, sender)
+    }
+
+    /// The sender's standing, as if bundles that were only looked at had been imported before.
+    fn standing_behind(&self, before: &Foreseen, manifest: &Manifest, sender: &Sender) -> Result<Standing> {
+        let foreseen = before.standings.get(&self.present_id(&manifest.sender.id)?);
+        Ok(foreseen.cloned().unwrap_or_else(|| sender.standing()))
     }
 
     /// Decides by what is known here about a bundle that is believed.
@@ -194,8 +206,7 @@ impl Replica {
         let name = sender.name(manifest);
         let mut knowledge = self.state.knowledge()?;
         knowledge.join(&before.knowledge);
-        let foreseen = before.standings.get(&self.present_id(&manifest.sender.id)?);
-        let standing = foreseen.cloned().unwrap_or_else(|| sender.standing());
+        let standing = self.standing_behind(before, manifest, sender)?;
         if let Some(refusal) = self.knows_too_much(manifest, &knowledge)? {
             return Ok(Reception::Refused(refusal));
         }
@@ -272,24 +283,31 @@ impl Replica {
     /// Why a bundle is not taken because of the clocks in it, which are all covered by its tip. What is known here of
     /// an incarnation was judged when it came, or accepted by a person, and can be told again. That excuses nothing beyond
     /// it: what is new here is measured by this machine's clock alone. Else a peer could creep ahead day by day.
-    fn is_ahead(
-        &self,
-        before: &Foreseen,
-        manifest: &Manifest,
-        name: &str,
-        clock_ahead: ClockAhead,
-    ) -> Result<Option<Error>> {
+    fn is_ahead(&self, before: &Foreseen, manifest: &Manifest, name: &str) -> Result<Option<Error>> {
         let wall = self.wall_clock();
         if !wall.is_set() {
             self.note(refusal::no_clock(wall));
         }
-        if clock_ahead == ClockAhead::Accept || !wall.is_behind(manifest.tip.newest()) {
+        if !wall.is_behind(manifest.tip.newest()) {
             return Ok(None);
         }
         let mut known = self.state.knowledge()?;
         known.join(&before.knowledge);
         let newest = known.missing(&manifest.tip).collect::<Knowledge>().newest();
         Ok(wall.is_behind(newest).then(|| refusal::ahead_of_clock(name, newest, wall, "import")))
+    }
+
+    /// Whether a bundle of which nothing may be believed but whose it is comes from an incarnation that its sender has given up.
+    /// What it went on as can't have been known to what it was before: the newest bundle knows of changes of that one, or came
+    /// after bundles of it, and was written after this one.
+    fn was_left(&self, standing: &Standing, manifest: &Manifest) -> Result<bool> {
+        if !is_outlived(standing, manifest) {
+            return Ok(false);
+        }
+        let incarnation = manifest.sender.incarnation;
+        let is_known = standing.shown.as_ref().is_some_and(|shown| shown.get(incarnation) > Clock::ZERO);
+        let was_heard = self.state.heard_number(&self.present_id(&manifest.sender.id)?, incarnation)?.is_some();
+        Ok(is_known || was_heard && standing.newest.is_some_and(|(_, newest)| manifest.number < newest))
     }
 
     /// What is known goes into every bundle from here: no more is learned than these can hold.
@@ -321,10 +339,18 @@ impl Replica {
                 || (self.state.missing_digests(1)?.is_empty() && self.state.missing_attachments(1)?.is_empty())))
     }
 
+    /// Whether a bundle of this replica's own is of an incarnation that it has given up for a new one: it knows how many bundles
+    /// it had written by then.
+    pub(super) fn has_left(&self, manifest: &Manifest) -> Result<bool> {
+        let last = self.state.heard_number(&self.public_key().id(), manifest.sender.incarnation)?;
+        Ok(manifest.sender.incarnation != self.state.incarnation()? && last.is_some_and(|last| manifest.number <= last))
+    }
+
     /// The refusal of a bundle that was signed with this replica's key.
     pub(super) fn own_bundle(&self, manifest: &Manifest) -> Result<Refusal> {
-        let remembered =
-            manifest.sender.incarnation == self.state.incarnation()? || self.state.knowledge()?.includes(&manifest.tip);
+        let remembered = manifest.sender.incarnation == self.state.incarnation()?
+            || self.state.knowledge()?.includes(&manifest.tip)
+            || self.has_left(manifest)?;
         Ok(if remembered { Refusal::Own } else { Refusal::Twin })
     }
 

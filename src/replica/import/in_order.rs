@@ -82,7 +82,7 @@ impl Replica {
             for (key, (manifest, sender)) in waiting {
                 let reception = self.receive_behind(&foreseen, &manifest, &sender, ClockAhead::Refuse)?;
                 self.foresee(&mut foreseen, &manifest, &sender, &reception)?;
-                if matches!(reception, Reception::NotYet(_)) {
+                if matches!(reception, Reception::NotYet(_) | Reception::ClockAhead(_) | Reception::RolledBack(..)) {
                     still_waiting.insert(key, (manifest, sender));
                 } else {
                     ordered.push(key.2);

@@ -77,6 +77,11 @@ impl ImportOutcome {
         }
     }
 
+    /// Whether the bundle was believed so far that it shows how its sender's clock stands.
+    pub(super) fn tells_of_a_clock(&self) -> bool {
+        matches!(self, Self::Applied | Self::NothingNew | Self::NotYet(_))
+    }
+
     /// Whether its error is also that of the import, and is told with that.
     pub fn is_that_of_the_import(&self) -> bool {
         matches!(self, Self::RolledBack(_) | Self::Refused(_))

@@ -60,6 +60,24 @@ impl Replica {
         options: &ImportOptions,
         mut each: impl FnMut(Imported),
     ) -> Result<()> {
+        let mut weighed = false;
+        let result = self.import_each(stream, (file, origin), about, options, |imported| {
+            weighed |= imported.outcome.tells_of_a_clock();
+            each(imported);
+        });
+        // A later bundle may come from a clock that was put right. Of a directory, the last file tells.
+        let compared = if weighed && origin != Origin::Directory { self.compare_clocks() } else { Ok(()) };
+        result.and(compared)
+    }
+
+    fn import_each<R: BufRead>(
+        &self,
+        stream: &mut Stream<R>,
+        (file, origin): (Option<&Path>, Origin),
+        about: &str,
+        options: &ImportOptions,
+        mut each: impl FnMut(Imported),
+    ) -> Result<()> {
         loop {
             let mut imported = Imported::unknown(file);
             let part = self.state.begin_part()?;

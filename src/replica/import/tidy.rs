@@ -67,10 +67,11 @@ impl Replica {
         let mut removed = 0;
         for path in own {
             let unneeded = self.each_own(path, Behind::Seen, |manifest, readers| {
+                let was_left = self.has_left(manifest)?;
                 let later = stand_ins.get(&self.present_recipient(manifest)?).is_some_and(|later| {
-                    later.incarnation == manifest.sender.incarnation
-                        && later.number > manifest.number
-                        && later.tip.includes(&manifest.tip)
+                    let has_all = later.incarnation == manifest.sender.incarnation && later.tip.includes(&manifest.tip);
+                    // What was stamped anew since is in every later one.
+                    later.number > manifest.number && (has_all || was_left)
                 });
                 // A peer that has the entries of a split bundle may still need the contents in its other parts.
                 Ok(later && !readers.wanting)

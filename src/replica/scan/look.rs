@@ -104,16 +104,18 @@ impl Replica {
             gone: folder.gone.saturating_sub(came),
             held: held.get(&folder.name).copied().unwrap_or(0),
             before: 0,
+            moved: 0,
         };
         let all_gone: u64 = look.folders.iter().map(|folder| folder.gone).sum();
         let is_present = |name: &FolderName| rows.iter().any(|row| row.name == *name && row.is_present());
         let losses = Losses {
             by_folder: look.folders.iter().map(|folder| (folder.name.to_string(), lost(folder))).collect(),
-            all: Loss { gone: all_gone.saturating_sub(came), held: held.values().sum(), before: 0 },
+            all: Loss { gone: all_gone.saturating_sub(came), held: held.values().sum(), before: 0, moved: 0 },
             folders: Loss {
                 gone: gone().filter(|folder| !folder.name.is_inbox() && is_present(&folder.name)).count() as u64,
                 held: rows.iter().filter(|row| row.is_present()).count() as u64,
                 before: 0,
+                moved: 0,
             },
             earlier: None,
         };

@@ -147,13 +147,15 @@ impl Scan<'_> {
         // In another mail root, mail that seems to be moved shows that the layout is wrong.
         let moved = if self.purpose == Purpose::MovedRoot { self.report.moved } else { 0 };
         let mut losses = Losses {
-            all: Loss { gone: removed.len() as u64 + moved, held: self.held, before: 0 },
-            folders: Loss { gone: gone_folders, held: held_folders, before: 0 },
+            all: Loss { gone: removed.len() as u64 + moved, held: self.held, before: 0, moved: 0 },
+            folders: Loss { gone: gone_folders, held: held_folders, before: 0, moved: 0 },
             ..Losses::default()
         };
         for (folder, outcome) in outcomes.iter().filter(|(_, outcome)| outcome.removed > 0) {
             let name = self.replica.state.folder_row(*folder)?.name.to_string();
-            losses.by_folder.push((name, Loss { gone: outcome.removed, held: folders[folder].known, before: 0 }));
+            losses
+                .by_folder
+                .push((name, Loss { gone: outcome.removed, held: folders[folder].known, before: 0, moved: 0 }));
         }
         let allowed = (self.options.mass_delete, self.options.dry_run);
         self.heed(guard_losses(allowed, &self.limits(), self.by(), &losses))?;
