@@ -2,8 +2,10 @@
 //! while this one reads from the state what comes next.
 
 use std::cell::RefCell;
+use std::io;
 use std::path::PathBuf;
 
+use super::files::delivering;
 use super::work::DiskWork;
 use crate::disk::Disk;
 use crate::error::{Result, Scope};
@@ -22,7 +24,8 @@ struct Planned {
     pending: Pending,
     /// The rename that is all of it, if nothing is in its way.
     rename: Option<(PathBuf, PathBuf)>,
-    is_renamed: bool,
+    /// What came of it, if it was tried.
+    tried: Option<io::Result<()>>,
 }
 
 impl Replica {
@@ -54,21 +57,22 @@ impl Replica {
             }
             _ => None,
         };
-        Ok(Planned { row, pending, rename, is_renamed: false })
+        Ok(Planned { row, pending, rename, tried: None })
     }
 
     fn complete(&self, planned: Planned, progress: &mut DiskWork) -> Result<()> {
-        let Planned { row, pending, rename, is_renamed } = planned;
-        if let (Some((from, to)), true) = (rename, is_renamed) {
-            progress.mail_came_or_went = true;
-            progress.touched.note(&from);
-            progress.touched.note(&to);
-            return Ok(());
-        }
-        match self.carry_out(&row, &pending, progress) {
-            Err(error) => progress.fail(&self.state, Hindered::Entry(row.key), &error),
-            Ok(()) => Ok(()),
-        }
+        let Planned { row, pending, rename, tried } = planned;
+        let done = match (rename, tried) {
+            (Some((from, to)), Some(Ok(()))) => {
+                progress.mail_came_or_went = true;
+                progress.touched.note(&from);
+                progress.touched.note(&to);
+                Ok(())
+            }
+            (Some((_, to)), Some(Err(error))) if Scope::of(&error) == Scope::Disk => Err(delivering(&to, &error)),
+            _ => self.carry_out(&row, &pending, progress),
+        };
+        done.or_else(|error| progress.fail(&self.state, Hindered::Entry(row.key), &error))
     }
 }
 
@@ -77,10 +81,11 @@ impl Replica {
 fn rename_each(disk: &dyn Disk, mut batch: Vec<Planned>) -> Vec<Planned> {
     for planned in &mut batch {
         let Some((from, to)) = &planned.rename else { continue };
-        match disk.rename(from, to) {
-            Ok(()) => planned.is_renamed = true,
-            Err(error) if Scope::of(&error) == Scope::Disk => break,
-            Err(_) => {}
+        let tried = disk.rename(from, to);
+        let stops = tried.as_ref().is_err_and(|error| Scope::of(error) == Scope::Disk);
+        planned.tried = Some(tried);
+        if stops {
+            break;
         }
     }
     batch

@@ -316,6 +316,7 @@ impl Replica {
     }
 }
 
-fn delivering(to: &Path, error: &io::Error) -> Error {
+/// A message that could not come to its place.
+pub(super) fn delivering(to: &Path, error: &io::Error) -> Error {
     Error::io("delivering", to, error).again().besides("the message is not lost")
 }

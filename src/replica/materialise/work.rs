@@ -109,7 +109,7 @@ impl Touched {
             return;
         }
         self.latest.rotate_right(1);
-        self.latest[0] = dir.to_owned();
+        dir.clone_into(&mut self.latest[0]);
         self.dirs.insert(dir.to_owned());
     }
 
