@@ -48,7 +48,7 @@ pub fn files(
         let fail = |error| Error::io("listing", path, error).advise("see that it can be read, then run this again");
         let names = std::fs::read_dir(path).and_then(|items| items.map(|item| Ok(item?.path())).collect());
         let mut names: Vec<PathBuf> = names.map_err(fail)?;
-        names.retain(|name| is_called_a_bundle(name) && (name.is_symlink() || !name.is_dir()));
+        names.retain(|name| is_called_a_bundle(name) && !is_no_file(name));
         names.sort();
         let (links, names): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| name.is_symlink());
         for link in &links {
@@ -64,6 +64,12 @@ pub fn files(
         files.append(&mut order(names)?);
     }
     Ok(files)
+}
+
+/// Whether something in a directory is neither a file nor a link: who opens a pipe waits until somebody writes to it. What can't
+/// be looked at is opened, so that it is told why not.
+fn is_no_file(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_symlink())
 }
 
 /// Refuses to wait for a bundle that somebody would have to type.
