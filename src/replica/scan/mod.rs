@@ -70,6 +70,7 @@ impl Replica {
             purpose,
             report: ScanReport::default(),
             stamp: None,
+            mislaid: self.state.mislaid()?,
             unread: BTreeSet::new(),
             unsettled: false,
             copies: HashMap::new(),
@@ -177,6 +178,9 @@ impl Scan<'_> {
             replica.record_root(self.tx)?;
         }
         if self.options.folders.is_empty() {
+            if !self.mislaid.is_empty() && !self.blind && !self.unsettled {
+                self.tx.forget_mislaid()?;
+            }
             self.record_time()?;
         }
         Ok(())
