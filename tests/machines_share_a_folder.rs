@@ -473,7 +473,7 @@ fn large(machine: &Machine) -> PathBuf {
 /// The temporary files of exports in a directory, those that hold something.
 fn parts(dir: &Path) -> Vec<PathBuf> {
     let is_part = |path: &PathBuf| fs::metadata(path).is_ok_and(|meta| meta.len() > 0);
-    names(dir).iter().filter(|name| name.ends_with(".part")).map(|name| dir.join(name)).filter(is_part).collect()
+    names(dir).iter().filter(|name| name.starts_with(".mailsync-")).map(|name| dir.join(name)).filter(is_part).collect()
 }
 
 /// Begins an export into a directory, and ends it by a signal while it writes there.

@@ -295,12 +295,12 @@ fn a_message_that_is_moved_after_an_import_was_killed_at_any_call_is_neither_rem
         let there_before = files_of(&here, "Work");
         touch(&here, "eta", "Work", "S");
         // What waits in `tmp/` is nothing that a mail program moves.
-        let Some(came) = files_of(&here, "Work").into_iter().find(|file| !there_before.contains(file)) else {
+        let Some(moved_to) = files_of(&here, "Work").into_iter().find(|file| !there_before.contains(file)) else {
             continue;
         };
         moved += 1;
         if moved % 2 == 0 {
-            fs::rename(&came, came.with_file_name("1700000000.M1P1.mutt:2,S")).unwrap();
+            fs::rename(&moved_to, moved_to.with_file_name("1700000000.M1P1.mutt:2,S")).unwrap();
         }
         there.put_back(&before[1]);
         rest();

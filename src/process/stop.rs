@@ -74,7 +74,9 @@ fn to_undo() -> MutexGuard<'static, Vec<(u64, Undo)>> {
 /// The system doesn't let it.
 pub fn end_by(signal: i32) -> io::Result<()> {
     let all = std::mem::take(&mut *to_undo());
-    all.into_iter().for_each(|(_, undo)| undo());
+    for (_, undo) in all {
+        undo();
+    }
     if let Some(line) = LAST_WORDS.get() {
         let stderr = io::stderr();
         let mut ready = [PollFd::new(&stderr, PollFlags::OUT)];

@@ -554,10 +554,10 @@ mod tests {
         let inbox = FolderName::inbox();
         let entry = Entry::delivered(None, Origin::Delivery, stamp, inbox.clone(), &FlagSet::new(), 1, Mtime(1));
         let folder = tx.folder(&inbox).unwrap();
-        let keys: Vec<EntryKey> = (0..6)
+        let keys: Vec<EntryKey> = (0_u8..6)
             .map(|n| {
-                let at = Place { folder, sub: Sub::Cur, name: vec![b'a' + n as u8] };
-                let id = EntryId { digest: Digest([7; 32]), birth: inbox.clone(), ordinal: n };
+                let at = Place { folder, sub: Sub::Cur, name: vec![b'a' + n] };
+                let id = EntryId { digest: Digest([7; 32]), birth: inbox.clone(), ordinal: n.into() };
                 tx.insert_entry(&id, &entry, (n % 2 == 1).then_some(&at)).unwrap()
             })
             .collect();
