@@ -9,7 +9,8 @@ mod stop;
 pub use ask::output_of;
 pub use converse::{Conversation, Heard, converse};
 pub use stop::{
-    Listening, end_by, finish_before_stopping, outlive_large_files, say_when_interrupted, was_told_to_stop,
+    Listening, Undone, end_by, finish_before_stopping, outlive_large_files, say_when_interrupted,
+    undo_when_interrupted, was_told_to_stop,
 };
 
 use std::ffi::OsString;

@@ -2,15 +2,19 @@
 //! stick that is pulled out half way. Others write and remove files there while one looks.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal};
 use serde_json::json;
 
+use crate::support::corpus::Random;
 use crate::support::machine::{Machine, complains, make_peers, pair, pass};
-use crate::support::programs::Ran;
+use crate::support::programs::{Ran, heeding_signals};
 use crate::support::{names, scratch, text};
 
 /// A directory for bundles.
@@ -454,4 +458,63 @@ fn what_a_killed_export_has_left_is_removed_when_it_is_old() {
     }
     desktop.ok(&["export", "-o", text(&share)]);
     assert!(!old.exists() && young.exists() && other.exists());
+}
+
+/// A message that can't be compressed, so large that an export of it takes its time.
+fn large(machine: &Machine) -> PathBuf {
+    let mut bytes = b"Subject: large\n\n".to_vec();
+    let mut random = Random::new(7);
+    while bytes.len() < 48 << 20 {
+        bytes.extend(random.any().to_le_bytes());
+    }
+    machine.put("INBOX", "cur/large:2,S", bytes, 7)
+}
+
+/// The temporary files of exports in a directory, those that hold something.
+fn parts(dir: &Path) -> Vec<PathBuf> {
+    let is_part = |path: &PathBuf| fs::metadata(path).is_ok_and(|meta| meta.len() > 0);
+    names(dir).iter().filter(|name| name.starts_with(".mailsync-")).map(|name| dir.join(name)).filter(is_part).collect()
+}
+
+/// Begins an export into a directory, and ends it by a signal while it writes there.
+fn interrupted(machine: &Machine, share: &Path, signal: Signal) {
+    let mut export = heeding_signals(&machine.command(&["export", "--full", "-o", text(share)]));
+    let mut child = export.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while parts(share).is_empty() {
+        assert!(child.try_wait().unwrap().is_none(), "it has ended before it wrote anything");
+        thread::sleep(Duration::from_millis(1));
+    }
+    rustix::process::kill_process(Pid::from_child(&child), signal).unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(signal.as_raw()));
+}
+
+#[test]
+fn an_export_that_is_interrupted_leaves_nothing_behind() {
+    let dir = scratch();
+    let (desktop, _) = pair(dir.path());
+    let share = share(dir.path());
+    large(&desktop);
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        interrupted(&desktop, &share, signal);
+        assert_eq!(names(&share), Vec::<String>::new(), "{signal:?}");
+    }
+}
+
+#[test]
+fn what_a_killed_export_has_left_is_removed_by_the_next_one_of_the_same_machine() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    let share = share(dir.path());
+    let message = large(&desktop);
+    interrupted(&desktop, &share, Signal::KILL);
+    assert_eq!(parts(&share).len(), 1);
+    // Another machine may be writing it at this moment.
+    laptop.ok(&["export", "-o", text(&share)]);
+    assert_eq!(parts(&share).len(), 1);
+    fs::remove_file(message).unwrap();
+    desktop.deliver("small");
+    desktop.ok(&["export", "-o", text(&share)]);
+    assert_eq!(parts(&share), Vec::<PathBuf>::new());
+    laptop.ok(&["import", text(&share)]);
+    assert!(laptop.has("small"));
 }

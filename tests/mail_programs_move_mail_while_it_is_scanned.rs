@@ -7,13 +7,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mailsync::error::Error;
 use mailsync::maildir::LayoutKind;
 use mailsync::model::Digest;
-use mailsync::replica::{ExportOptions, Replica, ScanOptions};
+use mailsync::replica::{DryRun, ExportOptions, Replica, ScanOptions};
 use rustix::io::Errno;
 
 use crate::simulation::number_asked_for;
@@ -21,7 +21,7 @@ use crate::support::agent::Agent;
 use crate::support::disk::{Call, Fault, Op, Watch};
 use crate::support::machine::{self, Machine, assert_same};
 use crate::support::party::{Party, contents, exchange, export, import, make_peers};
-use crate::support::{names, rest, scratch};
+use crate::support::{files, names, rest, scratch};
 
 const FOLDERS: [&str; 4] = ["INBOX", "Archive", "Lists", "Work"];
 
@@ -271,4 +271,54 @@ fn a_message_that_is_moved_at_any_call_of_an_import_is_neither_removed_nor_doubl
         let import = |replica: &Replica| import(replica, &bundle).map(|(report, _)| report.removed);
         at_each_call(dir.path(), &at_work(dir.path()), import, message, to, flags);
     }
+}
+
+/// The import has put the message into its folder, and was killed before that was recorded. Some programs give a file that they move
+/// another name, too.
+#[test]
+fn a_message_that_is_moved_after_an_import_was_killed_at_any_call_is_neither_removed_nor_doubled() {
+    let dir = scratch();
+    let [here, there] = at_work(dir.path());
+    let before = [&here, &there].map(Party::snapshot);
+    let bundle = dir.path().join("from there");
+    let (mut moved, mut n) = (0, 0);
+    loop {
+        n += 1;
+        let case = format!("killed at call {n}");
+        here.put_back(&before[0]);
+        let watch = Watch::new(&dir.path().join("keep"));
+        let killed = || here.open(watch.disk()).and_then(|replica| import(&replica, &bundle).map(drop));
+        let (result, _) = watch.hinder(Fault::Stop(n), &here.home.database(), || (), killed);
+        if result.is_ok() {
+            break;
+        }
+        let there_before = files_of(&here, "Work");
+        touch(&here, "eta", "Work", "S");
+        // What waits in `tmp/` is nothing that a mail program moves.
+        let Some(moved_to) = files_of(&here, "Work").into_iter().find(|file| !there_before.contains(file)) else {
+            continue;
+        };
+        moved += 1;
+        if moved % 2 == 0 {
+            fs::rename(&moved_to, moved_to.with_file_name("1700000000.M1P1.mutt:2,S")).unwrap();
+        }
+        there.put_back(&before[1]);
+        rest();
+        // Who only looks finishes the import, too.
+        here.opened().scan(&ScanOptions { dry_run: DryRun::Yes, ..ScanOptions::default() }).unwrap();
+        import(&here.opened(), &bundle).unwrap_or_else(|error| panic!("{case}: {error}"));
+        exchange(&here, &there, &dir.path().join("bundle"));
+        let mailbox = here.mailbox();
+        assert_eq!(mailbox, there.mailbox(), "{case}");
+        let etas: Vec<&String> = mailbox.iter().filter(|line| line.split(' ').nth(1) == Some("eta")).collect();
+        assert_eq!(etas, ["Work eta S"], "{case}: {mailbox:?}");
+        assert_eq!(here.opened().state().count_pending().unwrap(), 0, "{case}");
+        assert_eq!(here.trash().len() + there.trash().len(), 0, "{case}");
+    }
+    assert!(moved > 3, "it was there at {moved} of {n} calls");
+}
+
+fn files_of(party: &Party, folder: &str) -> Vec<PathBuf> {
+    let dir = party.dir(folder);
+    ["new", "cur"].into_iter().flat_map(|sub| files(&dir.join(sub))).collect()
 }

@@ -319,3 +319,26 @@ fn nobody_waits_for_a_pipe_in_a_directory_of_bundles() {
     assert!(laptop.has("one"));
     assert!(stick.join("pipe.zst").exists());
 }
+
+#[test]
+fn nothing_waits_for_a_pipe_among_bundles_or_above_a_mail_root() {
+    let dir = scratch();
+    let (desktop, laptop) = pair(dir.path());
+    let stick = dir.path().join("stick");
+    fs::create_dir(&stick).unwrap();
+    let pipe = |path: &Path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    pipe(&stick.join("a.zst"));
+    UnixListener::bind(stick.join("b.zst")).unwrap();
+    let stick = stick.to_str().unwrap();
+    desktop.deliver("a message");
+    desktop.ok(&["export", "-o", stick]);
+    for command in ["inspect", "verify", "import"] {
+        let ran = laptop.ok(&[command, "--json", stick]);
+        assert_eq!(ran.json()["bundles"].as_array().unwrap().len(), 1, "{command}: {ran:?}");
+    }
+    assert!(laptop.has("a message"));
+    let new = Machine::new(&dir.path().join("elsewhere"), "new");
+    pipe(&dir.path().join(".mailsync"));
+    pipe(&new.mail.join(".mailsync"));
+    new.init();
+}

@@ -67,7 +67,8 @@ pub fn files(
     Ok(files)
 }
 
-/// Whether it is neither a file nor a symbolic link. To open a pipe would be to wait until somebody writes into it.
+/// Whether something in a directory is neither a file nor a link: who opens a pipe waits until somebody writes to it. What can't
+/// be looked at is opened, so that it is told why not.
 fn is_something_else(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_symlink())
 }

@@ -40,11 +40,43 @@ pub fn say_when_interrupted(line: &str) {
     Stop::get();
 }
 
+/// What is done when a signal ends mailsync, each with its number.
+static UNDO: Mutex<Vec<(u64, Undo)>> = Mutex::new(Vec::new());
+
+/// Something that is done when a signal ends mailsync.
+type Undo = Box<dyn FnOnce() + Send>;
+
+/// As long as this is kept, something is done when a signal ends mailsync.
+#[derive(Debug)]
+pub struct Undone(u64);
+
+/// Has this done when a signal ends mailsync, as long as the result is kept: a kill leaves what it would have undone.
+pub fn undo_when_interrupted(undo: impl FnOnce() + Send + 'static) -> Undone {
+    let mut all = to_undo();
+    let number = all.last().map_or(0, |(number, _)| number + 1);
+    all.push((number, Box::new(undo)));
+    Undone(number)
+}
+
+impl Drop for Undone {
+    fn drop(&mut self) {
+        to_undo().retain(|(number, _)| *number != self.0);
+    }
+}
+
+fn to_undo() -> MutexGuard<'static, Vec<(u64, Undo)>> {
+    UNDO.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Ends the process by a signal that it has got, as the signal would have done by itself.
 ///
 /// # Errors
 /// The system doesn't let it.
 pub fn end_by(signal: i32) -> io::Result<()> {
+    let all = std::mem::take(&mut *to_undo());
+    for (_, undo) in all {
+        undo();
+    }
     if let Some(line) = LAST_WORDS.get() {
         let stderr = io::stderr();
         let mut ready = [PollFd::new(&stderr, PollFlags::OUT)];

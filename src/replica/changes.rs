@@ -54,7 +54,7 @@ impl Replica {
         {
             return Ok(Some(Headline::read(&beginning)));
         }
-        for source in self.sources(digest)? {
+        for source in self.some_sources(digest)? {
             if let Some(found) = self.headline_in(&source) {
                 return Ok(Some(found));
             }

@@ -128,7 +128,9 @@ fn anothers(disk: &dyn Disk, home: &Home, root: &Path, detected: &Detected) -> O
 /// The configuration of the replica that has this mail root. A mark may be old, or have been copied with the mail: it
 /// counts if the replica itself says the same.
 fn marked_for(disk: &dyn Disk, dir: &Path) -> Option<PathBuf> {
-    let mark: Mark = toml::from_str(&fs::read_to_string(dir.join(OWN)).ok()?).ok()?;
+    // Above the mail root, in /tmp for example, anybody may have put anything of that name.
+    let text = String::from_utf8(read_whole(disk, &dir.join(OWN), MARK_BYTES).ok()?).ok()?;
+    let mark: Mark = toml::from_str(&text).ok()?;
     match Config::read(disk, &mark.config) {
         Ok(config) => fs::canonicalize(config.mail_root).is_ok_and(|root| root == dir).then_some(mark.config),
         // It is there, and somebody else's.

@@ -141,6 +141,18 @@ impl State {
         Ok(found)
     }
 
+    /// The first of the entries of one message that have files, or are about to have them: so many at most.
+    pub fn entries_with_files(&self, digest: &Digest, most: u32) -> Result<Vec<EntryRow>> {
+        let mut found = Vec::new();
+        let query =
+            format!("SELECT {COLUMNS} FROM entry e WHERE digest = ? AND at_folder IS NOT NULL ORDER BY key LIMIT ?");
+        self.rows(&query, (digest.0, most), |row| {
+            found.push(row);
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
     /// The messages whose digests begin with these hexadecimal digits, up to two of them. Removed ones count, and those of which the
     /// history tells.
     pub fn digests_that_begin(&self, digits: &str) -> Result<Vec<Digest>> {
@@ -535,5 +547,29 @@ mod tests {
         state.each_entry_of(|key| key == keys[1] || key == keys[3], note).unwrap();
         given.sort_unstable();
         assert_eq!(given, [keys[1], keys[3]]);
+    }
+
+    #[test]
+    fn of_a_message_that_is_there_often_only_some_entries_with_files_are_given() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = fresh(&dir);
+        let tx = state.begin().unwrap();
+        let stamp = Stamp { clock: Clock::from_bits(1).unwrap(), incarnation: Incarnation(1) };
+        let inbox = FolderName::inbox();
+        let entry = Entry::delivered(None, Origin::Delivery, stamp, inbox.clone(), &FlagSet::new(), 1, Mtime(1));
+        let folder = tx.folder(&inbox).unwrap();
+        let keys: Vec<EntryKey> = (0_u8..6)
+            .map(|n| {
+                let at = Place { folder, sub: Sub::Cur, name: vec![b'a' + n] };
+                let id = EntryId { digest: Digest([7; 32]), birth: inbox.clone(), ordinal: n.into() };
+                tx.insert_entry(&id, &entry, (n % 2 == 1).then_some(&at)).unwrap()
+            })
+            .collect();
+        let given = |most| {
+            let rows = state.entries_with_files(&Digest([7; 32]), most).unwrap();
+            rows.into_iter().map(|row| row.key).collect::<Vec<_>>()
+        };
+        assert_eq!(given(2), [keys[1], keys[3]]);
+        assert_eq!(given(9), [keys[1], keys[3], keys[5]]);
     }
 }

@@ -5,6 +5,7 @@ pub(super) const INCARNATION: &str = "incarnation";
 pub(super) const NUMBER: &str = "bundle-number";
 pub(super) const INITIAL: &str = "initial-scan-due";
 pub(super) const LEFTOVERS: &str = "tmp-may-hold-leftovers";
+pub(super) const MISLAID: &str = "entries-whose-delivered-files-are-gone";
 pub(super) const INODE: &str = "inode";
 pub(super) const MACHINE: &str = "machine";
 pub(super) const JOINING: &str = "joining";

@@ -1,12 +1,14 @@
 //! Pending work: changes that are still to be made on disk, and contents that are awaited or missing.
 
+use std::collections::BTreeSet;
+
 use rusqlite::OptionalExtension;
 use rusqlite::types::ValueRef;
 
 use super::codec::damaged;
 use super::counts::Change;
 use super::entries::{COLUMNS, COUNT, place};
-use super::{EntryKey, EntryRow, Place, State, Transaction};
+use super::{EntryKey, EntryRow, Place, State, Transaction, name};
 use crate::error::Result;
 use crate::model::{Digest, Mtime};
 
@@ -68,6 +70,17 @@ impl State {
             batch.push((self.row(sql)?, pending_from(sql.get(COUNT)?, place(sql, COUNT + 1)?)?));
         }
         Ok(batch)
+    }
+
+    /// The entries whose messages were about to be delivered, and whose files were gone from `tmp/` and not in their places: an
+    /// interrupted command may have delivered them, and somebody has moved or removed them since. They are missing.
+    pub fn mislaid(&self) -> Result<BTreeSet<EntryKey>> {
+        let bytes: Vec<u8> = self.meta(name::MISLAID)?.unwrap_or_default();
+        let (keys, rest) = bytes.as_chunks();
+        if !rest.is_empty() {
+            return Err(damaged("the numbers of mislaid entries"));
+        }
+        Ok(keys.iter().map(|key| EntryKey(i64::from_le_bytes(*key))).collect())
     }
 
     /// The number of entries and files with pending work.
@@ -218,6 +231,22 @@ impl Transaction<'_> {
             )?
             .execute([key.0])?;
         if added > 0 { self.count_missing_change(key, Change::Goes) } else { Ok(()) }
+    }
+
+    /// Records that these entries, too, were about to be delivered from `tmp/`, and their files are neither there nor in their places.
+    pub fn add_mislaid(&self, keys: &[EntryKey]) -> Result<()> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let mut all = self.mislaid()?;
+        all.extend(keys);
+        let bytes: Vec<u8> = all.iter().flat_map(|key| key.0.to_le_bytes()).collect();
+        self.set_meta(name::MISLAID, bytes)
+    }
+
+    /// Records that all files were looked at since: what was mislaid and not found again is missing.
+    pub fn forget_mislaid(&self) -> Result<()> {
+        self.clear_meta(name::MISLAID)
     }
 
     /// Records that an entry's contents were found, or are no longer needed. Returns whether it was missing.

@@ -152,7 +152,7 @@ pub const GUIDE: &[Step] = &[
     Skip("restrict,command=", BY_SSHD),
     Configure("[peer.server]", "laptop"),
     Do("laptop", "mailsync update"),
-    Type("laptop$ mailsync export --to server | ssh -i"),
+    Type("laptop$ mailsync export --to server | ssh -T -i"),
     Skip("PATH=", "no cron is run; its commands are tried elsewhere on this page"),
     // Links on which no answer comes.
     Fill("mailsync export --to PEER", &[("PEER", "laptop"), ("DIR", "~")]),

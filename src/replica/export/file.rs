@@ -3,7 +3,9 @@
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::options::{Existing, Exported};
@@ -12,13 +14,15 @@ use crate::bundle::{self, Behind, ReplicaId, each_manifest};
 use crate::disk::{Disk, Draft, Meta, Sink, is_absent, is_dir, real_path, remove_if_there};
 use crate::error::{Error, Lack, Result, Scope};
 use crate::model::Digest;
+use crate::process::{Undone, undo_when_interrupted};
 use crate::replica::Replica;
 use crate::replica::import::{is_called_a_bundle, mark_of_contents};
 use crate::replica::jobs::older_than;
 
 /// The beginning and the end of the temporary name that a bundle has while it is written.
 const PART: (&str, &str) = (".mailsync-", ".part");
-/// A temporary file older than this belongs to an export that died.
+/// A temporary file of another replica belongs to an export that died if it is older than this. Those of this one are written with
+/// its lock held: whoever holds that now finds none that is still being written.
 const PART_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What is written in one go, in bytes.
@@ -207,8 +211,10 @@ impl Replica {
             first.in_place = true;
             return Ok((path, exported));
         }
-        sweep_parts(disk, &dir)?;
-        let draft = dir.join(format!("{}{:016x}{}", PART.0, (self.world.random)(), PART.1));
+        let own = parts_of(self.public_key().id());
+        sweep_parts(disk, &dir, &own)?;
+        let draft = dir.join(format!("{own}{:08x}{}", (self.world.random)() >> 32, PART.1));
+        let _undone = self.removed_if_interrupted(&draft);
         let mut draft = Draft::create(disk, draft).map_err(fail)?;
         let out = io::BufWriter::with_capacity(BUFFER, &mut draft);
         let (mut out, exported) = self.write_part(part, plan, out).map_err(|error| error.at(&path))?;
@@ -238,6 +244,16 @@ impl Replica {
         }
         first.in_place = true;
         Ok((named, exported))
+    }
+
+    /// A signal that ends this command, such as Ctrl-C, removes the file before that, as long as the result is kept: nobody sees it, and
+    /// it would take room on a stick.
+    fn removed_if_interrupted(&self, file: &Path) -> Undone {
+        let (world, file) = (Arc::clone(&self.world), file.to_owned());
+        undo_when_interrupted(move || {
+            // One that stays is swept by the next export.
+            let _ = world.disk.unlink(&file);
+        })
     }
 
     /// Gives a bundle the name that a person has given. What has come there while it was written is looked at as what was there
@@ -270,9 +286,15 @@ fn looking_at(path: &Path, error: &io::Error) -> Error {
     Error::io("looking at", path, error).advise(WRITING)
 }
 
-/// Removes the temporary files of killed exports: they are hidden and would take room on a stick. A file that can't be
-/// removed stays, and so do all in a directory that can't be listed.
-fn sweep_parts(disk: &dyn Disk, dir: &Path) -> Result<()> {
+/// How the temporary names of this replica's bundles begin.
+fn parts_of(id: ReplicaId) -> String {
+    let [a, b, c, d, ..] = id.to_bytes();
+    format!("{}{a:02x}{b:02x}{c:02x}{d:02x}", PART.0)
+}
+
+/// Removes the temporary files of killed exports: they are hidden and would take room on a stick. Those of this replica begin
+/// with `own`. A file that can't be removed stays, and so do all in a directory that can't be listed.
+fn sweep_parts(disk: &dyn Disk, dir: &Path, own: &str) -> Result<()> {
     let mut parts = Vec::new();
     let listed = disk.list(dir, &mut |name, _| {
         if name.to_str().is_some_and(|name| name.starts_with(PART.0) && name.ends_with(PART.1)) {
@@ -281,7 +303,8 @@ fn sweep_parts(disk: &dyn Disk, dir: &Path) -> Result<()> {
     });
     let swept = listed.and_then(|()| {
         for part in parts {
-            if older_than(disk, &part, PART_AGE)? {
+            let is_own = part.file_name().is_some_and(|name| name.as_bytes().starts_with(own.as_bytes()));
+            if is_own || older_than(disk, &part, PART_AGE)? {
                 remove_if_there(disk.unlink(&part))?;
             }
         }

@@ -119,6 +119,7 @@ impl Replica {
             tx.set_place(key, None)?;
             tx.add_missing(key)?;
         }
+        tx.add_mislaid(&progress.mislaid)?;
         for (key, place) in progress.disturbed {
             tx.set_place(key, Some(&place))?;
             tx.set_pending(key, &Pending::Reconsider)?;
@@ -147,12 +148,17 @@ impl Replica {
 
     fn carry_out(&self, row: &EntryRow, pending: &Pending, progress: &mut DiskWork) -> Result<()> {
         let Some(at) = row.at.clone() else { return Ok(()) };
+        let lost = progress.lost.len();
         match pending {
-            Pending::Reconsider => Ok(()),
-            Pending::Await | Pending::Deliver => self.deliver_file(row, &at, at.clone(), progress),
-            Pending::DeliverFrom(from) => self.deliver_file(row, from, at, progress),
-            Pending::Move(from) => self.move_file(row, from, &at, progress),
+            Pending::Reconsider => {}
+            Pending::Await | Pending::Deliver => self.deliver_file(row, &at, at.clone(), progress)?,
+            Pending::DeliverFrom(from) => self.deliver_file(row, from, at, progress)?,
+            Pending::Move(from) => self.move_file(row, from, &at, progress)?,
         }
+        if progress.lost.len() > lost && *pending != Pending::Await {
+            progress.mislaid.push(row.key);
+        }
+        Ok(())
     }
 
     /// From when on the trash keeps what is removed now: the latest change that is known, if that is after now, but no

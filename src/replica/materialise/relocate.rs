@@ -26,6 +26,9 @@ pub(super) struct Copying<'c> {
 /// How the name of a file begins by which it is tried what names can be.
 pub(super) const TRIAL: &[u8] = b"mailsync-trial";
 
+/// So many entries of a message are asked for a file of it, where any of them will do.
+const SOME: u32 = 16;
+
 /// The same place with each other separator in the file's name, if it has one.
 fn with_other_separators(at: &Place) -> impl Iterator<Item = (Separator, Place)> {
     let name = FileName::parse(&at.name);
@@ -275,8 +278,18 @@ impl Replica {
 
     /// The files that should hold this message.
     pub(in crate::replica) fn sources(&self, digest: &Digest) -> Result<Vec<PathBuf>> {
+        self.sources_among(self.state.entries_of(digest)?, digest)
+    }
+
+    /// Some of the files that should hold this message, for whoever asks for it again and again: what is there a thousand times isn't
+    /// looked up a thousand times.
+    pub(in crate::replica) fn some_sources(&self, digest: &Digest) -> Result<Vec<PathBuf>> {
+        self.sources_among(self.state.entries_with_files(digest, SOME)?, digest)
+    }
+
+    fn sources_among(&self, entries: Vec<EntryRow>, digest: &Digest) -> Result<Vec<PathBuf>> {
         let mut sources = Vec::new();
-        for row in self.state.entries_of(digest)? {
+        for row in entries {
             match (row.at, self.state.pending(row.key)?) {
                 (Some(at), None | Some(Pending::Reconsider)) => sources.push(self.path(&at)?),
                 (_, Some(Pending::Move(from))) => sources.push(self.path(&from)?),

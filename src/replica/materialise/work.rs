@@ -19,6 +19,8 @@ pub(in crate::replica) struct DiskWork {
     pub(super) disturbed: Vec<(EntryKey, Place)>,
     /// Entries whose contents are lost.
     pub(super) lost: Vec<EntryKey>,
+    /// Those of them whose contents had come, and lay in a `tmp/` or were delivered.
+    pub(super) mislaid: Vec<EntryKey>,
     /// Entries whose file had to get another name.
     pub(super) renamed: Vec<(EntryKey, Place)>,
     /// What the names of files in a folder must have in front of their flags.

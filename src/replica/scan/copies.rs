@@ -64,6 +64,8 @@ pub(super) struct Copies {
     pub(super) is_unlooked: bool,
     /// Living entries whose contents are missing, by the folder in which they are to be.
     pub(super) missing: ByFolder<EntryKey>,
+    /// Those of them whose files were delivered here, as far as is known, and are gone.
+    pub(super) mislaid: ByFolder<EntryKey>,
     /// Entries whose files have names as an import gives them.
     pub(super) imports: ByFolder<EntryKey>,
 }

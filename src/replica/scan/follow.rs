@@ -11,7 +11,7 @@ use super::report::Purpose;
 use crate::disk::{Hashed, hash_file, is_absent, is_there};
 use crate::error::{Error, Result};
 use crate::maildir::listing::path_in;
-use crate::maildir::{FileName, is_delivered_base};
+use crate::maildir::{FileName, SizeField, is_delivered_base};
 use crate::message::FileKind;
 use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, FolderState, Mtime, Origin, Stamp};
 use crate::pool;
@@ -228,7 +228,7 @@ impl Scan<'_> {
             }
         }
         let leftover = self.purpose == Purpose::Join(RootBefore::Empty) && self.is_leftover(at);
-        if let Some(key) = copies.missing.take_in(at.folder) {
+        if let Some(key) = copies.missing.take_in(at.folder).or_else(|| copies.mislaid.take_in(at.folder)) {
             let row = state.entry(key)?.ok_or_else(|| gone_meanwhile(key))?;
             let row = self.measured(row, hashed.size)?;
             let at = at.clone();
@@ -237,6 +237,10 @@ impl Scan<'_> {
             } else {
                 self.adopt(row, at)?;
             }
+            return Ok(true);
+        }
+        if let Some(key) = copies.mislaid.take(at.folder) {
+            self.follow_mislaid(key, at, hashed.size)?;
             return Ok(true);
         }
         if leftover {
@@ -250,6 +254,19 @@ impl Scan<'_> {
             return Ok(true);
         }
         self.came_by_both_ways(at, hashed, copies)
+    }
+
+    /// An interrupted command has delivered a message, and before the next one could record that, somebody has moved it here. It would
+    /// be there twice if this were a new one, as peers would be asked for the other.
+    fn follow_mislaid(&mut self, key: EntryKey, at: &Place, size: u64) -> Result<()> {
+        let row = self.replica.state.entry(key)?.ok_or_else(|| gone_meanwhile(key))?;
+        let row = self.measured(row, size)?;
+        let from = self.replica.place_for(self.tx, &row.id, &row.entry, SizeField::Told)?;
+        if self.tx.remove_missing(key)? {
+            self.tx.tell_arrival(&row)?;
+        }
+        self.tx.clear_pending(key)?;
+        self.follow_file(row, &from, at.clone())
     }
 
     /// Records a new message, or another copy of one.
@@ -281,7 +298,9 @@ impl Scan<'_> {
             }
             for row in state.missing_of(digest)? {
                 if let Some(folder) = state.find_folder(&row.entry.location.1) {
-                    copies.missing.push(folder, row.key);
+                    let is_mislaid = self.mislaid.contains(&row.key);
+                    let which = if is_mislaid { &mut copies.mislaid } else { &mut copies.missing };
+                    which.push(folder, row.key);
                 }
             }
         }

@@ -70,6 +70,7 @@ impl Replica {
             purpose,
             report: ScanReport::default(),
             stamp: None,
+            mislaid: self.state.mislaid()?,
             unread: BTreeSet::new(),
             unsettled: false,
             copies: HashMap::new(),
@@ -99,8 +100,11 @@ impl Replica {
 const RECENT: u64 = 60_000;
 
 impl Scan<'_> {
-    /// Records when all of the disk was looked at, and whether that can be.
+    /// Records when all of the disk was looked at, and whether that can be. What was mislaid has been found by then, or is nowhere.
     fn record_time(&self) -> Result<()> {
+        if !self.mislaid.is_empty() && !self.blind && !self.unsettled {
+            self.tx.forget_mislaid()?;
+        }
         let (now, last) = (self.replica.now(), self.replica.state.scanned()?);
         let doubt = self.replica.clock_doubt()?;
         if doubt != self.replica.state.clock_doubted()? {

@@ -47,6 +47,9 @@ pub(super) struct Scan<'r> {
     pub(super) copies: HashMap<Digest, Copies>,
     /// How many files were known before, if any of them vanished.
     pub(super) held: u64,
+    /// Entries whose files were gone when they were to be delivered, or just had been. Where a new file has such a message, somebody
+    /// has moved it there.
+    pub(super) mislaid: BTreeSet<EntryKey>,
     /// Folders that the next scan must list again: files were found in them and could not be read.
     pub(super) unread: BTreeSet<FolderKey>,
     /// What was found out about letters.
