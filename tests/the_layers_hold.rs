@@ -328,7 +328,7 @@ fn the_arrows_of_a_known_file_are_found() {
 #[test]
 fn only_the_disk_layer_writes_to_the_disk() {
     let is_the_layer = |name: &Name| name.first().is_some_and(|first| first == "disk");
-    let (layer, others): (Vec<_>, Vec<_>) = sources().iter().partition(|(name, _)| is_the_layer(*name));
+    let (layer, others): (Vec<_>, Vec<_>) = sources().iter().partition(|(name, _)| is_the_layer(name));
     let wrong: Vec<_> = others
         .into_iter()
         .filter(|(_, source)| !source.writes.is_empty())

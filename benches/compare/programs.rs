@@ -359,8 +359,8 @@ impl Bench<'_> {
         }
         pairs.retain(|pair| !pair.indexes() || self.of.messages <= SLOW_UP_TO);
         let waits: Vec<[Option<u64>; 2]> = if self.of.messages <= INDEXED_UP_TO {
-            let life = |pair: &Box<dyn Pair>| self.life(&**pair, 0, |it| waits_for_disk(&it), |one, other| one + other);
-            pairs.iter().map(life).collect()
+            let life = |pair: &dyn Pair| self.life(pair, 0, |it| waits_for_disk(&it), |one, other| one + other);
+            pairs.iter().map(|pair| life(&**pair)).collect()
         } else {
             Vec::new()
         };

@@ -122,8 +122,8 @@ fn quoted(command: &str) -> String {
 /// How each thing grows with the mail of a section: a table of each quantity, and the drawings. Empty if nothing was
 /// measured at two sizes.
 fn of_growth(all: &Figures, section: &str) -> String {
-    let tabled = plot::QUANTITIES.iter().filter(|quantity| quantity.tabled);
-    let tables: Vec<String> = tabled.filter_map(|quantity| growth_of(all, section, quantity)).collect();
+    let quantities = plot::QUANTITIES.iter().filter(|quantity| quantity.tabled);
+    let tables: Vec<String> = quantities.filter_map(|quantity| growth_of(all, section, quantity)).collect();
     if tables.is_empty() {
         return String::new();
     }

@@ -223,7 +223,9 @@ impl Replica {
                 });
                 again.or_else(|error| if error.kind() == ErrorKind::Refused { Ok(()) } else { Err(error) })?;
             }
-            bundles.into_iter().for_each(|imported| reading.tell_once(&path, imported, each));
+            for imported in bundles {
+                reading.tell_once(&path, imported, each);
+            }
             if let Some(error) = refused {
                 self.fail_in_the_end(failed, error);
             }
