@@ -339,6 +339,9 @@ fn how_it_ended(peer: &str, call: &[String], status: Option<ExitStatus>, silent:
         Error::new(ErrorKind::Rejected, format!("{ended}: the bundle was not accepted there")).advise(
             "see what it said above, and mend that there: until then it will say the same again; nothing is lost",
         )
+    } else if kind_of(ErrorKind::Locked) {
+        Error::new(ErrorKind::Locked, format!("{ended}: another mailsync works on that replica just now"))
+            .advise("wait until it has ended there, then run this again; nothing is lost")
     } else if kind_of(ErrorKind::Refused) {
         Error::new(ErrorKind::Refused, format!("{ended}: it was refused there for safety")).advise(
             "see what it said above, and decide on that machine: until then it will say the same again; nothing is lost",
