@@ -370,6 +370,7 @@ mod tests {
         assert!(!Error::io("reading", Path::new("x"), "other contents").is_about_a_place());
         assert!(!Error::failed("reading the state").is_about_a_place());
     }
+
     #[test]
     fn what_is_to_be_run_again_depends_on_where_it_is_told() {
         let wrong = || Error::failed("moving x: it broke");

@@ -18,8 +18,10 @@ pub trait Pair {
     fn other(&self) -> &Path;
     /// Writes the configuration.
     fn prepare(&self);
-    /// What makes both the same, from the beginning.
-    fn first(&self) -> Vec<Command>;
+    /// What makes both the same, from the beginning: the same as later, if the program knows no beginning.
+    fn first(&self) -> Vec<Command> {
+        self.again()
+    }
     /// What makes both the same after changes, whichever side they were made on.
     fn again(&self) -> Vec<Command>;
     /// What fails if the flags of both sides differ, where the names of files don't tell.
@@ -30,8 +32,14 @@ pub trait Pair {
     fn indexes(&self) -> bool {
         false
     }
+    /// The directory in which all of it lies.
+    fn dir(&self) -> &Path {
+        self.source().parent().expect("it lies in a directory")
+    }
     /// Removes all of it.
-    fn clear(&self);
+    fn clear(&self) {
+        fs::remove_dir_all(self.dir()).expect("the machines can be removed");
+    }
 }
 
 /// The programs that are installed, mailsync first.
@@ -125,10 +133,6 @@ impl Pair for Mailsync {
              {program} -q --home {desktop} import"
         ))]
     }
-
-    fn clear(&self) {
-        fs::remove_dir_all(&self.dir).expect("the machines can be removed");
-    }
 }
 
 /// Two mail trees, and the directory that has these and all configuration.
@@ -146,22 +150,10 @@ impl TwoTrees {
     fn write(&self, name: &str, contents: &str) {
         fs::write(self.dir.join(name), contents).expect("the configuration can be written");
     }
-
-    fn clear(&self) {
-        fs::remove_dir_all(&self.dir).expect("the machines can be removed");
-    }
 }
 
 /// mbsync between two Maildirs, as its manual has them: all folders, all kinds of changes, in both directions.
 struct Mbsync(TwoTrees);
-
-impl Mbsync {
-    fn sync(&self) -> Vec<Command> {
-        let mut command = Command::new("mbsync");
-        command.env("HOME", &self.0.dir).arg("-q").arg("-c").arg(self.0.dir.join("mbsyncrc")).arg("mail");
-        vec![command]
-    }
-}
 
 impl Pair for Mbsync {
     fn name(&self) -> &'static str {
@@ -190,31 +182,16 @@ impl Pair for Mbsync {
         );
     }
 
-    fn first(&self) -> Vec<Command> {
-        self.sync()
-    }
-
     fn again(&self) -> Vec<Command> {
-        self.sync()
-    }
-
-    fn clear(&self) {
-        self.0.clear();
+        let mut command = Command::new("mbsync");
+        command.env("HOME", &self.0.dir).arg("-q").arg("-c").arg(self.0.dir.join("mbsyncrc")).arg("mail");
+        vec![command]
     }
 }
 
 /// muchsync between two notmuch databases, whose tags are the files' flags. What stands for the server is a shell on the same
 /// machine.
 struct Muchsync(TwoTrees);
-
-impl Muchsync {
-    fn sync(&self) -> Vec<Command> {
-        let mut command = Command::new("muchsync");
-        command.env("HOME", &self.0.dir).env("NOTMUCH_CONFIG", self.0.dir.join("notmuch-other"));
-        command.arg("-s").arg(format!("sh {}", text(&self.0.dir.join("server")))).arg("server");
-        vec![command]
-    }
-}
 
 impl Pair for Muchsync {
     fn name(&self) -> &'static str {
@@ -240,12 +217,11 @@ impl Pair for Muchsync {
         );
     }
 
-    fn first(&self) -> Vec<Command> {
-        self.sync()
-    }
-
     fn again(&self) -> Vec<Command> {
-        self.sync()
+        let mut command = Command::new("muchsync");
+        command.env("HOME", &self.0.dir).env("NOTMUCH_CONFIG", self.0.dir.join("notmuch-other"));
+        command.arg("-s").arg(format!("sh {}", text(&self.0.dir.join("server")))).arg("server");
+        vec![command]
     }
 
     fn indexes(&self) -> bool {
@@ -258,10 +234,6 @@ impl Pair for Muchsync {
             format!("$(NOTMUCH_CONFIG={} notmuch dump | sort | sha256sum)", text(&self.0.dir.join(config)))
         };
         Some(line_of_shell(&format!("test \"{}\" = \"{}\"", dump("notmuch-source"), dump("notmuch-other"))))
-    }
-
-    fn clear(&self) {
-        self.0.clear();
     }
 }
 

@@ -383,8 +383,7 @@ impl Bench<'_> {
         add: fn(T, T) -> T,
     ) -> [Option<T>; 2] {
         let spend = |commands: Vec<Command>| commands.into_iter().filter_map(&spend).reduce(add);
-        let dir = pair.source().parent().expect("it lies in a directory");
-        fs::create_dir(dir).expect("a directory for the pair can be made");
+        fs::create_dir(pair.dir()).expect("a directory for the pair can be made");
         shell(&format!("cp -a {} {}", text(&self.desktop.mail), text(pair.source())));
         pair.prepare();
         let first = spend(pair.first());

@@ -99,6 +99,15 @@ impl State {
         Ok(())
     }
 
+    fn all_rows(&self, query: &str, params: impl rusqlite::Params) -> Result<Vec<EntryRow>> {
+        let mut all = Vec::new();
+        self.rows(query, params, |row| {
+            all.push(row);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
     fn one_row(&self, query: &str, params: impl rusqlite::Params) -> Result<Option<EntryRow>> {
         let mut query = self.conn.prepare_cached(query)?;
         let mut rows = query.query(params)?;
@@ -132,25 +141,14 @@ impl State {
 
     /// All entries of one message, including dead ones.
     pub fn entries_of(&self, digest: &Digest) -> Result<Vec<EntryRow>> {
-        let mut found = Vec::new();
-        let query = format!("SELECT {COLUMNS} FROM entry e WHERE digest = ? ORDER BY key");
-        self.rows(&query, [digest.0], |row| {
-            found.push(row);
-            Ok(())
-        })?;
-        Ok(found)
+        self.all_rows(&format!("SELECT {COLUMNS} FROM entry e WHERE digest = ? ORDER BY key"), [digest.0])
     }
 
     /// The first of the entries of one message that have files, or are about to have them: so many at most.
     pub fn entries_with_files(&self, digest: &Digest, most: u32) -> Result<Vec<EntryRow>> {
-        let mut found = Vec::new();
         let query =
             format!("SELECT {COLUMNS} FROM entry e WHERE digest = ? AND at_folder IS NOT NULL ORDER BY key LIMIT ?");
-        self.rows(&query, (digest.0, most), |row| {
-            found.push(row);
-            Ok(())
-        })?;
-        Ok(found)
+        self.all_rows(&query, (digest.0, most))
     }
 
     /// The messages whose digests begin with these hexadecimal digits, up to two of them. Removed ones count, and those of which the
@@ -227,24 +225,14 @@ impl State {
 
     /// The next entries, dead ones included, in the order of their numbers.
     pub fn entry_batch(&self, after: Option<EntryKey>, limit: u32) -> Result<Vec<EntryRow>> {
-        let mut batch = Vec::new();
         let query = format!("SELECT {COLUMNS} FROM entry e WHERE key > ? ORDER BY key LIMIT ?");
-        self.rows(&query, (after.map_or(0, |key| key.0), limit), |row| {
-            batch.push(row);
-            Ok(())
-        })?;
-        Ok(batch)
+        self.all_rows(&query, (after.map_or(0, |key| key.0), limit))
     }
 
     /// The next entries that are not alive, in the order of their numbers.
     pub fn tombstone_batch(&self, after: Option<EntryKey>, limit: u32) -> Result<Vec<EntryRow>> {
-        let mut batch = Vec::new();
         let query = format!("SELECT {COLUMNS} FROM entry e WHERE NOT alive AND key > ? ORDER BY key LIMIT ?");
-        self.rows(&query, (after.map_or(0, |key| key.0), limit), |row| {
-            batch.push(row);
-            Ok(())
-        })?;
-        Ok(batch)
+        self.all_rows(&query, (after.map_or(0, |key| key.0), limit))
     }
 
     /// The entries with a register that `base` doesn't cover, in the order in which a bundle holds them: by birth
@@ -498,16 +486,19 @@ mod tests {
     use crate::model::{FlagSet, Origin};
     use crate::state::testing::fresh;
 
+    fn delivered_to(folder: &FolderName) -> Entry {
+        let stamp = Stamp { clock: Clock::from_bits(1).unwrap(), incarnation: Incarnation(1) };
+        Entry::delivered(None, Origin::Delivery, stamp, folder.clone(), &FlagSet::new(), 1, Mtime(1))
+    }
+
     #[test]
     fn all_entries_come_in_a_bundles_order_and_are_read_as_they_lie() {
         let dir = tempfile::tempdir().unwrap();
         let state = fresh(&dir);
         let tx = state.begin().unwrap();
-        let stamp = Stamp { clock: Clock::from_bits(1).unwrap(), incarnation: Incarnation(1) };
         for (birth, contents, ordinal) in [("b", 1, 0), ("b", 0, 1), ("a", 2, 0), ("b", 0, 0), ("a", 0, 0)] {
             let birth: FolderName = birth.parse().unwrap();
-            let (origin, flags) = (Origin::Delivery, FlagSet::new());
-            let entry = Entry::delivered(None, origin, stamp, birth.clone(), &flags, 1, Mtime(1));
+            let entry = delivered_to(&birth);
             let id = EntryId { digest: Digest([contents; 32]), birth, ordinal };
             tx.insert_entry(&id, &entry, None).unwrap();
         }
@@ -531,9 +522,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = fresh(&dir);
         let tx = state.begin().unwrap();
-        let stamp = Stamp { clock: Clock::from_bits(1).unwrap(), incarnation: Incarnation(1) };
-        let inbox = FolderName::inbox();
-        let entry = Entry::delivered(None, Origin::Delivery, stamp, inbox.clone(), &FlagSet::new(), 1, Mtime(1));
+        let (inbox, entry) = (FolderName::inbox(), delivered_to(&FolderName::inbox()));
         let insert = |n: u8| {
             tx.insert_entry(&EntryId { digest: Digest([n; 32]), birth: inbox.clone(), ordinal: 0 }, &entry, None)
                 .unwrap()
@@ -554,9 +543,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = fresh(&dir);
         let tx = state.begin().unwrap();
-        let stamp = Stamp { clock: Clock::from_bits(1).unwrap(), incarnation: Incarnation(1) };
-        let inbox = FolderName::inbox();
-        let entry = Entry::delivered(None, Origin::Delivery, stamp, inbox.clone(), &FlagSet::new(), 1, Mtime(1));
+        let (inbox, entry) = (FolderName::inbox(), delivered_to(&FolderName::inbox()));
         let folder = tx.folder(&inbox).unwrap();
         let keys: Vec<EntryKey> = (0_u8..6)
             .map(|n| {
