@@ -2,9 +2,11 @@
 
 use std::io::{self, BufRead, Read};
 
+use zstd::stream::raw::Decoder;
+
+use super::decompress::{self, Ahead, Come};
 use super::otherwise::{FirstBytes, SHOWN};
 use super::{Error, limits};
-use crate::read::read_some;
 
 /// The first bytes of a zstd frame (RFC 8878, section 3.1.1).
 pub(super) const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -102,14 +104,12 @@ impl Position {
     }
 }
 
-/// The source of bundles. It remembers whether it failed, since an error from the decompressor doesn't tell. It gives
-/// the bytes that were peeked at once more. Follows where in the frame it is.
+/// The source of bundles. It gives the bytes that were peeked at once more, and follows where in the frame it is.
 pub(super) struct Source<R> {
     inner: R,
     opening: [u8; OPENING],
     /// The bytes of `opening` that are still to be given.
     ahead: std::ops::Range<usize>,
-    failed: bool,
     position: Position,
     /// The frame's blocks make no sense. The decompressor says so, too, unless the frame is passed over.
     broken: bool,
@@ -118,7 +118,7 @@ pub(super) struct Source<R> {
 impl<R: BufRead> Source<R> {
     pub(super) fn new(inner: R) -> Self {
         let (opening, position) = ([0; OPENING], Position::at_start(0));
-        Self { inner, opening, ahead: 0..0, failed: false, position, broken: false }
+        Self { inner, opening, ahead: 0..0, position, broken: false }
     }
 
     pub(super) fn into_inner(self) -> R {
@@ -160,6 +160,27 @@ impl<R: BufRead> Source<R> {
             }
             self.consume(now);
         }
+    }
+
+    /// Takes the bytes of the frame that come next: so many, or fewer at its end, or where the source ends.
+    fn take_of_frame(&mut self, into: &mut Vec<u8>, many: usize) -> io::Result<()> {
+        while !self.broken && into.len() < many {
+            let wanted = self.position.wanted();
+            if wanted == 0 {
+                break;
+            }
+            let there = match self.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                there => there?,
+            };
+            if there.is_empty() {
+                break;
+            }
+            let now = there.len().min(many - into.len()).min(usize::try_from(wanted).unwrap_or(usize::MAX));
+            into.extend_from_slice(&there[..now]);
+            self.consume(now);
+        }
+        Ok(())
     }
 
     /// Looks at the next frame's first bytes. `false` if there are none. What is no bundle is told by the bytes that
@@ -242,7 +263,7 @@ impl<R: BufRead> BufRead for Source<R> {
         if !self.ahead.is_empty() {
             return Ok(&self.opening[self.ahead.clone()]);
         }
-        self.inner.fill_buf().inspect_err(|e| self.failed |= e.kind() != io::ErrorKind::Interrupted)
+        self.inner.fill_buf()
     }
 
     fn consume(&mut self, mut n: usize) {
@@ -269,41 +290,152 @@ impl<R: BufRead> BufRead for Source<R> {
     }
 }
 
+/// A frame of which this many bytes have been given is a large one: a thread decompresses the rest.
+const LARGE: u64 = 1 << 20;
+
+/// Who decompresses.
+enum Decompressor {
+    /// This thread.
+    Here(Decoder<'static>),
+    /// Another one.
+    Ahead(Ahead),
+    /// Nobody any more: the frame has ended.
+    Ended,
+    /// Nobody any more: there was an error.
+    Failed,
+}
+
 /// The contents of one frame. Its errors are [`Error`]s within [`io::Error`]s. It deals with interruptions.
-pub(super) struct Frame<'s, R: BufRead>(zstd::Decoder<'static, &'s mut Source<R>>);
+pub(super) struct Frame<'s, R: BufRead> {
+    source: &'s mut Source<R>,
+    decompressor: Decompressor,
+    /// Decompressed bytes, of which those from `at` on are still to be given.
+    piece: Vec<u8>,
+    at: usize,
+    /// How many bytes have come.
+    come: u64,
+    /// Why the other thread gets no more of the frame.
+    failed: Option<io::Error>,
+}
 
 impl<'s, R: BufRead> Frame<'s, R> {
     /// Begins to read the frame that was peeked at.
     pub(super) fn open(source: &'s mut Source<R>) -> Result<Self, Error> {
-        let mut decoder = zstd::Decoder::with_buffer(source).map_err(Error::Io)?.single_frame();
-        decoder.window_log_max(limits::WINDOW_LOG).map_err(Error::Io)?;
-        Ok(Self(decoder))
+        let decompressor = Decompressor::Here(decompress::decoder().map_err(Error::Io)?);
+        Ok(Self { source, decompressor, piece: Vec::new(), at: 0, come: 0, failed: None })
     }
 
     /// The source.
     pub(super) fn source(&self) -> &Source<R> {
-        self.0.get_ref()
+        self.source
     }
 
     /// The source, wherever in the frame it stands.
     pub(super) fn into_source(self) -> &'s mut Source<R> {
-        self.0.finish()
+        self.source
     }
 
-    fn explain(&self, error: io::Error) -> Error {
-        match error.kind() {
-            // An error of the encryption below comes out as it went in.
-            _ if self.0.get_ref().failed => Error::from(error),
-            io::ErrorKind::UnexpectedEof => Error::Truncated,
-            _ if error.to_string().contains("too much memory") => WINDOW_TOO_LARGE,
-            _ => Error::corrupt(format!("zstd: {error}")),
+    /// Gets the bytes that come next. None are the end of the frame.
+    fn next_piece(&mut self) -> Result<(), Error> {
+        (self.at, self.come) = (0, self.come + self.piece.len() as u64);
+        let mut piece = std::mem::take(&mut self.piece);
+        let decompressor = match std::mem::replace(&mut self.decompressor, Decompressor::Failed) {
+            Decompressor::Here(decoder) if self.come >= LARGE => match Ahead::start(decoder) {
+                Ok(ahead) => Decompressor::Ahead(ahead),
+                Err(decoder) => Decompressor::Here(decoder),
+            },
+            decompressor => decompressor,
+        };
+        let ended = match decompressor {
+            Decompressor::Here(mut decoder) => {
+                let ended = self.decompress(&mut decoder, &mut piece)?;
+                (self.piece, self.decompressor) = (piece, Decompressor::Here(decoder));
+                ended
+            }
+            Decompressor::Ahead(mut ahead) => {
+                ahead.give_back(piece);
+                let come = self.take_from(&mut ahead)?;
+                let ended = come.is_none();
+                (self.piece, self.decompressor) = (come.unwrap_or_default(), Decompressor::Ahead(ahead));
+                ended
+            }
+            Decompressor::Ended => true,
+            Decompressor::Failed => return Err(Error::corrupt("zstd: nothing can be read behind an error")),
+        };
+        if ended {
+            self.decompressor = Decompressor::Ended;
         }
+        Ok(())
+    }
+
+    /// Decompresses what comes next. Returns whether that is the last of the frame.
+    fn decompress(&mut self, decoder: &mut Decoder<'static>, piece: &mut Vec<u8>) -> Result<bool, Error> {
+        loop {
+            let bytes = match self.source.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                bytes => bytes?,
+            };
+            let at_end = bytes.is_empty();
+            let done = decompress::step(decoder, bytes, piece).map_err(|error| wrong(&error))?;
+            self.source.consume(done.used);
+            if done.ended || !piece.is_empty() {
+                return Ok(done.ended);
+            }
+            if at_end {
+                return Err(Error::Truncated);
+            }
+        }
+    }
+
+    /// Waits for what the other thread has decompressed, and gives it more. `None` at the end of the frame.
+    fn take_from(&mut self, ahead: &mut Ahead) -> Result<Option<Vec<u8>>, Error> {
+        loop {
+            match ahead.next() {
+                Some(Come::Piece(piece)) => return Ok(Some(piece)),
+                Some(Come::End) => return Ok(None),
+                Some(Come::Failed(error)) => return Err(wrong(&error)),
+                // What came before the source has failed was given first.
+                None => return Err(self.failed.take().map_or(Error::Truncated, Error::from)),
+                Some(Come::Used(mut chunk)) => {
+                    if self.failed.is_none()
+                        && let Err(error) = self.source.take_of_frame(&mut chunk, decompress::CHUNK)
+                    {
+                        chunk.clear();
+                        self.failed = Some(error);
+                    }
+                    ahead.tell(chunk);
+                }
+            }
+        }
+    }
+}
+
+/// What the decompressor says of a frame.
+fn wrong(error: &io::Error) -> Error {
+    match error.to_string() {
+        what if what.contains("too much memory") => WINDOW_TOO_LARGE,
+        what => Error::corrupt(format!("zstd: {what}")),
+    }
+}
+
+impl<R: BufRead> BufRead for Frame<'_, R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.at == self.piece.len() {
+            self.next_piece()?;
+        }
+        Ok(&self.piece[self.at..])
+    }
+
+    fn consume(&mut self, many: usize) {
+        self.at += many;
     }
 }
 
 impl<R: BufRead> Read for Frame<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        read_some(&mut self.0, buffer).map_err(|error| self.explain(error).into())
+        let many = self.fill_buf()?.read(buffer)?;
+        self.consume(many);
+        Ok(many)
     }
 }
 
@@ -316,6 +448,109 @@ mod tests {
         let mut source = Source::new(io::Cursor::new(b"Welcome to host!\nbundle"));
         let told = source.peek_frame().unwrap_err().to_string();
         assert_eq!(told, "not a bundle: what came begins with \"Welcome to host!\"");
+    }
+
+    /// Bytes that don't become fewer.
+    fn noise(many: usize) -> Vec<u8> {
+        let mut state = 1_u64;
+        let byte = |_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        };
+        (0..many).map(byte).collect()
+    }
+
+    fn frame_of(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.include_checksum(true).unwrap();
+        io::Write::write_all(&mut encoder, bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// What can be read of a frame, and why no more can be.
+    fn read_all<R: BufRead>(source: &mut Source<R>) -> (Vec<u8>, Option<String>) {
+        assert!(source.peek_frame().unwrap());
+        let mut frame = Frame::open(source).unwrap();
+        let mut come = Vec::new();
+        let end = frame.read_to_end(&mut come);
+        if end.is_err() {
+            assert!(frame.fill_buf().is_err(), "behind an error is no end");
+        }
+        (come, end.err().map(|error| Error::from(error).to_string()))
+    }
+
+    /// Its length and a bit of what it begins with, so that a failure can be read.
+    fn in_short(bytes: &[u8]) -> (usize, Vec<u8>) {
+        (bytes.len(), bytes.iter().copied().take(8).collect())
+    }
+
+    #[test]
+    fn a_large_frame_is_read_as_a_small_one_and_to_its_end_only() {
+        for many in [0, 1, 300 << 10, 1 << 20, (1 << 20) + 1, 5 << 20] {
+            for bytes in [noise(many), vec![7; many * 9]] {
+                let both = [frame_of(&bytes), frame_of(b"next"), b"rest".to_vec()].concat();
+                for buffer in [1000, 1 << 20] {
+                    let mut source = Source::new(io::BufReader::with_capacity(buffer, both.as_slice()));
+                    let (come, error) = read_all(&mut source);
+                    assert!(come == bytes && error.is_none(), "{:?}, {error:?}", in_short(&come));
+                    assert_eq!(read_all(&mut source), (b"next".to_vec(), None));
+                    let mut rest = Vec::new();
+                    source.inner().read_to_end(&mut rest).unwrap();
+                    assert_eq!(rest, b"rest");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_large_frame_can_be_left_anywhere() {
+        let bytes = noise(8 << 20);
+        let both = [frame_of(&bytes), frame_of(b"next")].concat();
+        for read in [0, 100, 1 << 20, (1 << 20) + 300, 3 << 20, 8 << 20] {
+            let mut source = Source::new(io::BufReader::new(both.as_slice()));
+            assert!(source.peek_frame().unwrap());
+            let mut frame = Frame::open(&mut source).unwrap();
+            let mut come = vec![0; read];
+            frame.read_exact(&mut come).unwrap();
+            assert!(come == bytes[..read]);
+            frame.into_source().pass_over(u64::MAX).unwrap();
+            assert_eq!(read_all(&mut source), (b"next".to_vec(), None));
+        }
+    }
+
+    #[test]
+    fn what_came_before_the_fault_of_a_large_frame_is_given_first() {
+        let bytes = noise(4 << 20);
+        let whole = frame_of(&bytes);
+        for cut in [100, 1 << 20, 3 << 20, whole.len() - 1] {
+            let (come, error) = read_all(&mut Source::new(&whole[..cut]));
+            // Noise is stored in blocks of 128 KiB.
+            assert!(come.len() + (256 << 10) > cut && bytes.starts_with(&come), "{:?}", in_short(&come));
+            assert_eq!(error, Some(Error::Truncated.to_string()));
+        }
+        let mut changed = whole.clone();
+        *changed.last_mut().unwrap() ^= 1;
+        let (come, error) = read_all(&mut Source::new(changed.as_slice()));
+        assert!(bytes.starts_with(&come) && error.unwrap().contains("checksum"), "{:?}", in_short(&come));
+        let source = whole[..3 << 20].chain(io::BufReader::new(Failing));
+        let (come, error) = read_all(&mut Source::new(source));
+        assert!(come.len() > 2 << 20 && bytes.starts_with(&come), "{:?}", in_short(&come));
+        assert_eq!(error, Some(Error::Io(Failing::error()).to_string()));
+    }
+
+    /// A disk that can't be read.
+    struct Failing;
+
+    impl Failing {
+        fn error() -> io::Error {
+            io::Error::from_raw_os_error(5)
+        }
+    }
+
+    impl Read for Failing {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(Self::error())
+        }
     }
 
     /// Gives these pieces, and must not be asked for more: whoever sends them waits for an answer.

@@ -17,6 +17,7 @@ mod archive;
 mod beginning;
 mod begins;
 mod code;
+mod decompress;
 mod ending;
 mod envelope;
 mod error;

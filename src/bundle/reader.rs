@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 
 use sha2::{Digest as _, Sha256};
 
@@ -21,11 +21,8 @@ use super::{Cover, Error, Manifest, PublicKey, Record, Signature, limits, replic
 use crate::model::{Claims, Digest};
 use crate::text::beginning;
 
-/// The number of bytes that are decompressed at a time.
-const BUFFER: usize = 256 << 10;
-
 /// What is in a bundle's frame.
-type Decompressed<'s, R> = BufReader<Frame<'s, Envelope<R>>>;
+type Decompressed<'s, R> = Frame<'s, Envelope<R>>;
 
 /// The values that all steps share.
 struct Inner<'s, R: BufRead> {
@@ -40,7 +37,7 @@ impl<R: BufRead> Inner<'_, R> {
     /// Goes on to where the next bundle starts, without decompressing what is left of this one.
     fn skip(self) -> Result<(), Error> {
         let most = self.manifest.most_frame_bytes();
-        let source = self.archive.into_inner().into_inner().into_source();
+        let source = self.archive.into_inner().into_source();
         if source.inner().is_open() {
             source.inner().pass_over(most)?;
         } else {
@@ -72,7 +69,7 @@ pub(super) struct Unopened<'s, R: BufRead> {
 
 impl<'s, R: BufRead> Unopened<'s, R> {
     pub(super) fn read(frame: Frame<'s, Envelope<R>>, within: &'s mut bool) -> Result<Self, Error> {
-        let mut archive = Archive::new(BufReader::with_capacity(BUFFER, frame));
+        let mut archive = Archive::new(frame);
         if !archive.may_begin_with("manifest.json")? {
             return Err(Error::NotABundle { begins: None });
         }
@@ -87,14 +84,14 @@ impl<'s, R: BufRead> Unopened<'s, R> {
     }
 
     pub(super) fn cover(&self) -> Cover<'_> {
-        let encrypted = self.archive.get_ref().get_ref().source().get().is_open();
+        let encrypted = self.archive.get_ref().source().get().is_open();
         Cover { signed: &self.signed, signature: &self.signature, encrypted }
     }
 
     /// Goes on to the end of an encrypted bundle without decompressing it, and makes sure that nothing of it was
     /// changed or is missing.
     pub(super) fn skip_checked(self) -> Result<(), Error> {
-        self.archive.into_inner().into_inner().into_source().inner().pass_over_checked()?;
+        self.archive.into_inner().into_source().inner().pass_over_checked()?;
         *self.within = false;
         Ok(())
     }
@@ -142,12 +139,12 @@ impl<'s, R: BufRead> Reader<'s, R> {
 
     /// Whether it came encrypted.
     pub fn is_encrypted(&self) -> bool {
-        self.inner.archive.get_ref().get_ref().source().get().is_open()
+        self.inner.archive.get_ref().source().get().is_open()
     }
 
     /// Whether it came encrypted with a code, which has opened it.
     pub fn is_opened_by_code(&self) -> bool {
-        self.inner.archive.get_ref().get_ref().source().get().is_opened_by_code()
+        self.inner.archive.get_ref().source().get().is_opened_by_code()
     }
 
     /// Goes on without checking the signature, to show a bundle from an unknown sender or to rescue mail. Nothing that
@@ -401,7 +398,7 @@ impl<'s, R: BufRead> MessagesPart<'s, R> {
 
     fn end(mut self) -> Result<(), Error> {
         self.inner.archive.end()?;
-        self.inner.archive.into_inner().into_inner().into_source().inner().close()?;
+        self.inner.archive.into_inner().into_source().inner().close()?;
         *self.inner.within = false;
         Ok(())
     }
