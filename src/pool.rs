@@ -18,8 +18,8 @@ struct Pool<'w, T, R> {
 }
 
 /// Has several threads do `work` on each item from `source`, until that gives nothing more. Hands the results to `sink`
-/// in the order of the source. At most `ahead` items are under way at a time. `source` and `sink` run in the calling
-/// thread.
+/// in the order of the source. At most `ahead` items are under way at a time; if that is 0, no threads are started, and the
+/// calling thread does all the work, item by item. `source` and `sink` run in the calling thread.
 ///
 /// # Errors
 /// The first error from `source` or `sink`. After it neither is called again, and the items under way are dropped.
@@ -29,6 +29,12 @@ pub fn in_order<T: Send, R: Send, E>(
     work: impl Fn(T) -> R + Sync,
     mut sink: impl FnMut(R) -> Result<(), E>,
 ) -> Result<(), E> {
+    if ahead == 0 {
+        while let Some(item) = source()? {
+            sink(work(item))?;
+        }
+        return Ok(());
+    }
     Pool::run(threads(), work, |pool| {
         let mut exhausted = false;
         loop {
@@ -151,6 +157,21 @@ mod tests {
         };
         in_order(3, source, |n| n, sink).unwrap();
         assert_eq!((given.get(), taken.get()), (101, 100));
+    }
+
+    #[test]
+    fn with_nothing_ahead_this_thread_works_item_by_item() {
+        let (given, here) = (std::cell::Cell::new(0), thread::current().id());
+        let source = || {
+            given.set(given.get() + 1);
+            Ok::<_, ()>((given.get() <= 3).then_some(given.get()))
+        };
+        let sink = |(n, by)| {
+            assert_eq!((n, by), (given.get(), here));
+            Ok(())
+        };
+        in_order(0, source, |n| (n, thread::current().id()), sink).unwrap();
+        assert_eq!(given.get(), 4);
     }
 
     #[test]

@@ -31,6 +31,7 @@ mod otherwise;
 mod outline;
 mod reader;
 mod record;
+mod record_lines;
 mod replica_id;
 mod replica_lines;
 mod replica_statement;

@@ -15,9 +15,8 @@ use super::envelope::Envelope;
 use super::error::SHOWN;
 use super::frame::Frame;
 use super::missing::{self, Missing};
-use super::record::{Decoder, Order, read_line};
 use super::statements::StatementLines;
-use super::{Cover, Error, Manifest, PublicKey, Record, Signature, limits, replica_lines};
+use super::{Cover, Error, Manifest, PublicKey, Record, Signature, limits, record_lines, replica_lines};
 use crate::model::{Claims, Digest};
 use crate::text::beginning;
 
@@ -212,38 +211,11 @@ impl<'s, R: BufRead> RecordsPart<'s, R> {
             return Err(Error::corrupt("entries.jsonl: not of the size that the manifest says").into());
         }
         let mut data = self.inner.archive.data();
-        let (mut decoder, mut order, mut hasher) = (Decoder::default(), Order::default(), Sha256::new());
-        let (mut folders, mut entries) = (0, 0);
-        let mut line = Vec::new();
-        while read_line(&mut data, &mut line)? {
-            hasher.update(&line);
-            let wrong = |what: &str| {
-                let number = folders + entries + 1;
-                Error::corrupt(format!("entries.jsonl, line {number}: {}", beginning(what, SHOWN)))
-            };
-            let record = decoder.decode(&line).map_err(|what| wrong(&what))?;
-            match &record {
-                Record::Folder { name, .. } => order.folder(name).map_err(wrong)?,
-                Record::Entry { id, .. } => order.entry(id).map_err(wrong)?,
-            }
-            if let Some(claims) = &self.claims {
-                let checked = match &record {
-                    Record::Folder { state, .. } => claims.folder(*state),
-                    Record::Entry { entry, .. } => claims.entry(entry),
-                };
-                let line = folders + entries + 1;
-                checked.map_err(|untrue| Error::untrue(format!("entries.jsonl, line {line}: {untrue}")))?;
-            }
-            match &record {
-                Record::Folder { .. } => folders += 1,
-                Record::Entry { .. } => entries += 1,
-            }
-            take(record)?;
-        }
-        if (folders, entries) != (counts.folders, counts.entries) {
+        let read = record_lines::read_records(&mut data, part.bytes, self.claims.as_ref(), take)?;
+        if (read.folders, read.entries) != (counts.folders, counts.entries) {
             return Err(Error::corrupt("entries.jsonl: not as many records as the manifest says").into());
         }
-        if Digest(hasher.finalize().into()) != part.sha256 {
+        if read.sha256 != part.sha256 {
             return Err(Error::corrupt("entries.jsonl: not what the manifest vouches for").into());
         }
         Ok(())

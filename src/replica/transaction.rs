@@ -85,6 +85,15 @@ impl Transaction<'_> {
         self.state.insert_entry(id, entry, at)
     }
 
+    /// Adds an entry with this place, unless another entry has it.
+    pub(super) fn insert_entry_if_free(&self, id: &EntryId, entry: &Entry, at: &Place) -> Result<Option<EntryKey>> {
+        let inserted = self.state.insert_entry_if_free(id, entry, at)?;
+        if inserted.is_some() {
+            self.tell(id, None, Some(entry))?;
+        }
+        Ok(inserted)
+    }
+
     /// Replaces an entry's replicated state. `row` is its record until now.
     pub(super) fn update_entry(&self, row: &EntryRow, entry: &Entry) -> Result<()> {
         self.tell(&row.id, Some(&row.entry), Some(entry))?;

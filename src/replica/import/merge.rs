@@ -296,8 +296,14 @@ impl<'i> Merge<'i> {
             return Ok(key);
         }
         self.changes.new += 1;
-        let at = self.replica.place_for(self.tx, id, entry, SizeField::Told)?;
-        let key = self.tx.insert_entry(id, entry, Some(&at))?;
+        let usual = self.replica.usual_place_for(self.tx, id, entry, SizeField::Told)?;
+        let (key, at) = match self.tx.insert_entry_if_free(id, entry, &usual)? {
+            Some(key) => (key, usual),
+            None => {
+                let at = self.replica.place_for(self.tx, id, entry, SizeField::Told)?;
+                (self.tx.insert_entry(id, entry, Some(&at))?, at)
+            }
+        };
         // A new entry has no record of that to be replaced.
         if entry.flags_on().any(|flag| matches!(flag, Flag::Keyword(_))) {
             self.replica.note_letterless(self.tx, key, entry, at.folder)?;

@@ -126,12 +126,34 @@ impl Replica {
         entry: &Entry,
         size: SizeField,
     ) -> Result<Place> {
+        self.place_unless(tx, id, entry, size, |place| self.is_anothers(place, id))
+    }
+
+    /// The place of an entry's file whose name no other entry has: nearly all names are like that.
+    pub(in crate::replica) fn usual_place_for(
+        &self,
+        tx: &Transaction<'_>,
+        id: &EntryId,
+        entry: &Entry,
+        size: SizeField,
+    ) -> Result<Place> {
+        self.place_unless(tx, id, entry, size, |_| Ok(false))
+    }
+
+    fn place_unless(
+        &self,
+        tx: &Transaction<'_>,
+        id: &EntryId,
+        entry: &Entry,
+        size: SizeField,
+        taken: impl Fn(&Place) -> Result<bool>,
+    ) -> Result<Place> {
         let folder = tx.folder(&entry.location.1)?;
         let letters = self.state.letters(folder)?;
         let (flags, _) = visible(entry, &letters);
         let style = Style { replica: &self.config.name, separator: self.state.separator(folder) };
         let naming = Naming { id, entry, flags: &flags, letters: &letters, local: Vec::new(), size, style };
-        place(&naming, folder, |place| self.is_anothers(place, id))
+        place(&naming, folder, taken)
     }
 
     /// Records which keywords of a living entry have no letter in its folder: what the entry says waits there until the
