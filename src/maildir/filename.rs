@@ -11,6 +11,8 @@
 //! `:2,S.sync-conflict-20260101-120000-ABC` were written by somebody who doesn't know Maildirs. Then the whole name is
 //! the base, and says nothing about flags.
 
+use std::fmt::Write as _;
+
 use super::keywords::{LetterSet, Letters};
 use crate::model::{Digest, Entry, EntryId, Flag, FlagSet, Keyword, Mtime};
 
@@ -239,12 +241,17 @@ impl SizeField {
 /// The base under which a replica delivers an entry. It derives from the entry's id, so a repeated delivery gets the
 /// same name. `size` is in bytes; the number in front is `mtime` in seconds since 1970 UTC.
 pub fn delivered_base(id: &EntryId, mtime: Mtime, size: u64, field: SizeField, replica: &str) -> String {
-    let hash = Digest::of(id.to_string().as_bytes()).to_string();
-    let base = format!("{}.{}.{replica}", mtime.seconds().max(0), &hash[..ID_DIGITS]);
-    match field {
-        SizeField::Told => format!("{base},S={size}"),
-        SizeField::Left => base,
+    let fits = "a string takes every character";
+    // Large enough for most: there is one for each message that comes.
+    let mut named = String::with_capacity(128);
+    write!(named, "{id}").expect(fits);
+    let hash = Digest::of(named.as_bytes()).to_string();
+    named.clear();
+    write!(named, "{}.{}.{replica}", mtime.seconds().max(0), &hash[..ID_DIGITS]).expect(fits);
+    if field == SizeField::Told {
+        write!(named, ",S={size}").expect(fits);
     }
+    named
 }
 
 /// Whether this replica has given a file this base.

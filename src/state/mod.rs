@@ -22,6 +22,7 @@ mod folders;
 mod free_ordinal;
 mod happenings;
 mod history;
+mod insert;
 mod invitations;
 mod job_news;
 mod jobs;
@@ -39,6 +40,7 @@ mod peers;
 mod pending;
 mod replica_statements;
 mod schema;
+mod seen;
 mod succeeded;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -84,6 +86,7 @@ use disk_name_rows::DiskNames;
 use fault::{is_full, opening};
 use folder_rows::Folders;
 use ordinals::Ordinals;
+use seen::Seen;
 
 /// The version of the state database that this mailsync reads and writes.
 pub const VERSION: i64 = schema::VERSION;
@@ -99,6 +102,8 @@ pub struct State {
     counts: RefCell<Counts>,
     /// A message that has turned out to have no entry in the transaction that is open, and has got none since.
     without_entry: Cell<Option<Digest>>,
+    /// Which messages have entries, if there were none at all when the transaction that is open began.
+    seen: RefCell<Option<Seen>>,
     /// The entries that the transaction that is open has added and whose contents are awaited. They are no rows, as most
     /// contents come in the same transaction.
     awaited: RefCell<EntryKeys>,
@@ -247,6 +252,7 @@ impl State {
             ordinals: RefCell::default(),
             counts: RefCell::default(),
             without_entry: Cell::default(),
+            seen: RefCell::default(),
             awaited: RefCell::default(),
             digest: Cell::default(),
             digest_stored: Cell::default(),
@@ -268,6 +274,9 @@ impl State {
         self.conn.execute_batch(if self.is_rehearsing() { "SAVEPOINT step" } else { "BEGIN IMMEDIATE" })?;
         // Another process may have changed the database since it was opened.
         self.reload()?;
+        if self.is_without_entries()? {
+            self.seen.replace(Some(Seen::none()));
+        }
         Ok(Transaction { state: self, open: true })
     }
 
@@ -299,6 +308,7 @@ impl State {
         *self.ordinals.borrow_mut() = Ordinals::default();
         *self.counts.borrow_mut() = Counts::load(&self.conn)?;
         self.without_entry.set(None);
+        self.seen.take();
         self.awaited.take();
         let digest = self.meta::<Vec<u8>>(name::DIGEST)?.and_then(|bytes| bytes.try_into().ok());
         let digest = digest.map(StateDigest::from_bytes).unwrap_or_default();
@@ -363,6 +373,7 @@ impl Transaction<'_> {
         self.state.conn.execute_batch(if self.state.is_rehearsing() { "RELEASE step" } else { "COMMIT" })?;
         self.state.digest_stored.set(digest);
         self.state.without_entry.set(None);
+        self.state.seen.take();
         self.open = false;
         Ok(())
     }
