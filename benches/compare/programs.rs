@@ -349,7 +349,7 @@ impl Bench<'_> {
         let mut runs = vec![[Runs::default(), Runs::default()]; pairs.len()];
         for run in 0..self.of.runs {
             for (pair, runs) in pairs.iter().zip(&mut runs) {
-                if run == 0 || !pair.indexes() || self.of.messages <= SLOW_UP_TO {
+                if run == 0 || !pair.indexes() {
                     let costs = self.life(&**pair, run, |command| Some(measure(command)), Cost::then);
                     for (runs, cost) in runs.iter_mut().zip(costs) {
                         runs.0.extend(cost);
