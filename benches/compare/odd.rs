@@ -298,7 +298,10 @@ fn many_incarnations(dir: &Path, most: u64, tell: &mut Tell<'_>) {
             desktop.run(&[&"doctor", &"--new-identity"]);
         }
         let (desktop, laptop) = pair(dir.path());
-        exchange(&desktop, &laptop, &bundle);
+        export(&desktop, &bundle);
+        // So many at once are to be allowed.
+        laptop.run(&[&"import", &"--allow-mass-add", &bundle]);
+        answer(&desktop, &laptop, &bundle);
         deliver(&inbox, count);
         let scan = desktop.run(&[&"scan"]);
         let (out, taken) = exchange(&desktop, &laptop, &bundle);

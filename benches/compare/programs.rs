@@ -345,7 +345,7 @@ impl Bench<'_> {
     /// program has a copy of it to itself, in turns, as some write into the names of its files.
     fn two_machines(&mut self) {
         let mut pairs = peers::pairs(self.of.dir);
-        pairs.retain(|pair| !pair.indexes() || self.of.messages <= INDEXED_UP_TO);
+        pairs.retain(|pair| !pair.indexes() || self.of.messages <= SLOW_UP_TO);
         let mut runs = vec![[Runs::default(), Runs::default()]; pairs.len()];
         for run in 0..self.of.runs {
             for (pair, runs) in pairs.iter().zip(&mut runs) {
@@ -357,7 +357,6 @@ impl Bench<'_> {
                 }
             }
         }
-        pairs.retain(|pair| !pair.indexes() || self.of.messages <= SLOW_UP_TO);
         let waits: Vec<[Option<u64>; 2]> = if self.of.messages <= INDEXED_UP_TO {
             let life = |pair: &dyn Pair| self.life(pair, 0, |it| waits_for_disk(&it), |one, other| one + other);
             pairs.iter().map(|pair| life(&**pair)).collect()

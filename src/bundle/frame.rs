@@ -400,7 +400,6 @@ impl<'s, R: BufRead> Frame<'s, R> {
                     if self.failed.is_none()
                         && let Err(error) = self.source.take_of_frame(&mut chunk, decompress::CHUNK)
                     {
-                        chunk.clear();
                         self.failed = Some(error);
                     }
                     ahead.tell(chunk);
