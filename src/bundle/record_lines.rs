@@ -27,12 +27,14 @@ struct Batch {
     fault: Option<Error>,
 }
 
-/// A line that was decoded.
-enum Decoded {
-    /// It is a record, which may be untrue.
-    Record(Record, Result<(), Untrue>),
-    /// It is none, and no more lines were looked at.
-    Wrong(String),
+/// The records of a batch.
+struct Decoded {
+    /// Each of them may be untrue.
+    records: Vec<(Record, Result<(), Untrue>)>,
+    /// Why the line behind the last of them is no record. No further ones were looked at.
+    wrong: Option<String>,
+    /// Why the batch ends early.
+    fault: Option<Error>,
 }
 
 /// What was read.
@@ -63,27 +65,26 @@ pub(super) fn read_records<E: From<Error>>(
         hasher.update(&batch.text);
         Ok((!batch.ends.is_empty() || batch.fault.is_some()).then_some(batch))
     };
-    let hand_out = |(decoded, fault): (Vec<Decoded>, Option<Error>)| -> Result<(), E> {
-        for line in decoded {
-            let number = folders + entries + 1;
-            let wrong =
-                |what: &str| Error::corrupt(format!("entries.jsonl, line {number}: {}", beginning(what, SHOWN)));
-            let (record, is_true) = match line {
-                Decoded::Record(record, is_true) => (record, is_true),
-                Decoded::Wrong(what) => return Err(wrong(&what).into()),
+    let hand_out = |batch: Decoded| -> Result<(), E> {
+        let place = |line: u64, what: &str| format!("entries.jsonl, line {line}: {}", beginning(what, SHOWN));
+        for (record, is_true) in batch.records {
+            let line = folders + entries + 1;
+            let ordered = match &record {
+                Record::Folder { name, .. } => order.folder(name),
+                Record::Entry { id, .. } => order.entry(id),
             };
-            match &record {
-                Record::Folder { name, .. } => order.folder(name).map_err(wrong)?,
-                Record::Entry { id, .. } => order.entry(id).map_err(wrong)?,
-            }
-            is_true.map_err(|untrue| Error::untrue(format!("entries.jsonl, line {number}: {untrue}")))?;
+            ordered.map_err(|what| Error::corrupt(place(line, what)))?;
+            is_true.map_err(|untrue| Error::untrue(format!("entries.jsonl, line {line}: {untrue}")))?;
             match &record {
                 Record::Folder { .. } => folders += 1,
                 Record::Entry { .. } => entries += 1,
             }
             take(record)?;
         }
-        fault.map_or(Ok(()), |fault| Err(fault.into()))
+        if let Some(what) = batch.wrong {
+            return Err(Error::corrupt(place(folders + entries + 1, &what)).into());
+        }
+        batch.fault.map_or(Ok(()), |fault| Err(fault.into()))
     };
     // No thread is worth its start for what one batch holds.
     let ahead = if bytes <= BATCH_BYTES as u64 { 0 } else { AHEAD };
@@ -109,28 +110,24 @@ fn read_batch(data: &mut impl BufRead) -> Batch {
     batch
 }
 
-fn decode(batch: Batch, claims: Option<&Claims>) -> (Vec<Decoded>, Option<Error>) {
+fn decode(batch: Batch, claims: Option<&Claims>) -> Decoded {
     let Batch { text, ends, fault } = batch;
-    let (mut decoder, mut decoded) = (Decoder::default(), Vec::with_capacity(ends.len()));
+    let (mut decoder, mut records) = (Decoder::default(), Vec::with_capacity(ends.len()));
     let mut from = 0;
     for end in ends {
-        match decoder.decode(&text[from..end]) {
-            Ok(record) => {
-                let is_true = match (claims, &record) {
-                    (None, _) => Ok(()),
-                    (Some(claims), Record::Folder { state, .. }) => claims.folder(*state),
-                    (Some(claims), Record::Entry { entry, .. }) => claims.entry(entry),
-                };
-                decoded.push(Decoded::Record(record, is_true));
-            }
-            Err(what) => {
-                decoded.push(Decoded::Wrong(what));
-                break;
-            }
-        }
+        let record = match decoder.decode(&text[from..end]) {
+            Ok(record) => record,
+            Err(what) => return Decoded { records, wrong: Some(what), fault },
+        };
+        let is_true = match (claims, &record) {
+            (None, _) => Ok(()),
+            (Some(claims), Record::Folder { state, .. }) => claims.folder(*state),
+            (Some(claims), Record::Entry { entry, .. }) => claims.entry(entry),
+        };
+        records.push((record, is_true));
         from = end;
     }
-    (decoded, fault)
+    Decoded { records, wrong: None, fault }
 }
 
 #[cfg(test)]

@@ -33,8 +33,8 @@ impl Seen {
 
     /// Two words of the filter, and a bit in each.
     fn places(digest: &Digest) -> [(usize, u64); 2] {
-        let [a, b, c, d, e, f, g, h, ..] = digest.0;
-        [[a, b, c, d], [e, f, g, h]].map(|bytes| {
+        [0, 4].map(|at| {
+            let bytes = digest.0[at..at + 4].try_into().expect("four bytes are four");
             let place = u32::from_le_bytes(bytes) >> (u32::BITS - BITS);
             ((place / u64::BITS) as usize, 1 << (place % u64::BITS))
         })

@@ -297,12 +297,11 @@ impl<'i> Merge<'i> {
         }
         self.changes.new += 1;
         let usual = self.replica.usual_place_for(self.tx, id, entry, SizeField::Told)?;
-        let (key, at) = match self.tx.insert_entry_if_free(id, entry, &usual)? {
-            Some(key) => (key, usual),
-            None => {
-                let at = self.replica.place_for(self.tx, id, entry, SizeField::Told)?;
-                (self.tx.insert_entry(id, entry, Some(&at))?, at)
-            }
+        let (key, at) = if let Some(key) = self.tx.insert_entry_if_free(id, entry, &usual)? {
+            (key, usual)
+        } else {
+            let at = self.replica.place_for(self.tx, id, entry, SizeField::Told)?;
+            (self.tx.insert_entry(id, entry, Some(&at))?, at)
         };
         // A new entry has no record of that to be replaced.
         if entry.flags_on().any(|flag| matches!(flag, Flag::Keyword(_))) {
