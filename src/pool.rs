@@ -1,5 +1,5 @@
-//! A pool of threads that keeps the order of its work: what goes in first comes out first. Its threads read and hash
-//! mail while the one thread that owns the state goes on.
+//! A pool of threads that keeps the order of its work: what goes in first comes out first. Its threads read, hash, decode
+//! and write while the one thread that owns the state goes on.
 
 use std::collections::BTreeMap;
 use std::thread;

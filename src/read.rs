@@ -1,6 +1,6 @@
 //! Reads that signals may interrupt.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
 /// Reads the bytes that are there, and tries again if a signal interrupts it. Returns the number of bytes; 0 at the
 /// end.
@@ -9,6 +9,17 @@ pub fn read_some(from: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Resu
         match from.read(buffer) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             done => return done,
+        }
+    }
+}
+
+/// Waits until there are bytes in the buffer, and tries again if a signal interrupts it. Returns how many there are; 0 at the
+/// end. If there are some, [`BufRead::fill_buf`] gives them without reading.
+pub fn buffered(from: &mut (impl BufRead + ?Sized)) -> io::Result<usize> {
+    loop {
+        match from.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            there => return there.map(<[u8]>::len),
         }
     }
 }
@@ -34,5 +45,10 @@ mod tests {
         assert_eq!(read_some(&mut from, &mut buffer[1..]).unwrap(), 1);
         assert_eq!(&buffer[..2], b"ab");
         assert_eq!(read_some(&mut from, &mut buffer).unwrap(), 0);
+        let mut from = io::BufReader::new(Interrupted(b"a", false));
+        assert_eq!(buffered(&mut from).unwrap(), 1);
+        assert_eq!(from.fill_buf().unwrap(), b"a");
+        from.consume(1);
+        assert_eq!(buffered(&mut from).unwrap(), 0);
     }
 }

@@ -17,6 +17,7 @@ use age_core::format::FileKey;
 use super::ending::{Finding, LastPiece, MARK, Watched};
 use super::section::{Ahead, MAGIC};
 use super::{Code, Error, PrivateKey, ReplicaId, limits};
+use crate::read::buffered;
 
 /// How much is decrypted at a time, in bytes: age encrypts in pieces of this size.
 const PIECE: usize = 64 << 10;
@@ -272,10 +273,7 @@ impl<R: BufRead> Envelope<R> {
     /// nothing follows it but another encrypted one.
     pub(super) fn pass_over_checked(&mut self) -> Result<(), Error> {
         loop {
-            let many = match self.fill_buf() {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                there => there?.len(),
-            };
+            let many = buffered(self)?;
             if many == 0 {
                 self.place = Place::Plain(self.take_source());
                 return Ok(());

@@ -7,6 +7,7 @@ use zstd::stream::raw::Decoder;
 use super::decompress::{self, Ahead, Come};
 use super::otherwise::{FirstBytes, SHOWN};
 use super::{Error, limits};
+use crate::read::buffered;
 
 /// The first bytes of a zstd frame (RFC 8878, section 3.1.1).
 pub(super) const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -146,10 +147,7 @@ impl<R: BufRead> Source<R> {
             if wanted == 0 {
                 return Ok(());
             }
-            let there = match self.fill_buf() {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                there => there?.len(),
-            };
+            let there = buffered(self)?;
             if there == 0 {
                 return Err(Error::Truncated);
             }
@@ -169,15 +167,12 @@ impl<R: BufRead> Source<R> {
             if wanted == 0 {
                 break;
             }
-            let there = match self.fill_buf() {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                there => there?,
-            };
-            if there.is_empty() {
+            let there = buffered(self)?;
+            if there == 0 {
                 break;
             }
-            let now = there.len().min(many - into.len()).min(usize::try_from(wanted).unwrap_or(usize::MAX));
-            into.extend_from_slice(&there[..now]);
+            let now = there.min(many - into.len()).min(usize::try_from(wanted).unwrap_or(usize::MAX));
+            into.extend_from_slice(&self.fill_buf()?[..now]);
             self.consume(now);
         }
         Ok(())
@@ -188,13 +183,10 @@ impl<R: BufRead> Source<R> {
     pub(super) fn peek_frame(&mut self) -> Result<bool, Error> {
         let mut length = 0;
         while length < OPENING {
-            let there = match self.inner.fill_buf() {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                there => there?,
-            };
-            if there.is_empty() {
+            if buffered(&mut self.inner)? == 0 {
                 break;
             }
+            let there = self.inner.fill_buf()?;
             let n = there.len().min(OPENING - length);
             self.opening[length..length + n].copy_from_slice(&there[..n]);
             if !MAGIC.starts_with(&self.opening[..(length + n).min(MAGIC.len())]) {
@@ -371,11 +363,8 @@ impl<'s, R: BufRead> Frame<'s, R> {
     /// Decompresses what comes next. Returns whether that is the last of the frame.
     fn decompress(&mut self, decoder: &mut Decoder<'static>, piece: &mut Vec<u8>) -> Result<bool, Error> {
         loop {
-            let bytes = match self.source.fill_buf() {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                bytes => bytes?,
-            };
-            let at_end = bytes.is_empty();
+            let at_end = buffered(self.source)? == 0;
+            let bytes = if at_end { &[] } else { self.source.fill_buf()? };
             let done = decompress::step(decoder, bytes, piece).map_err(|error| wrong(&error))?;
             self.source.consume(done.used);
             if done.ended || !piece.is_empty() {

@@ -196,10 +196,11 @@ fn encode(line: &mut Vec<u8>, written: &Line<'_>) {
     line.push(b'\n');
 }
 
-/// Reads one line of `entries.jsonl` with its newline into `line`. `false` at the end.
-pub(super) fn read_line(data: &mut impl BufRead, line: &mut Vec<u8>) -> Result<bool, Error> {
-    line.clear();
-    data.by_ref().take(limits::LINE_BYTES + 1).read_until(b'\n', line)?;
+/// Appends one line of `entries.jsonl` with its newline to `text`. `false` at the end.
+pub(super) fn read_line(data: &mut impl BufRead, text: &mut Vec<u8>) -> Result<bool, Error> {
+    let from = text.len();
+    data.by_ref().take(limits::LINE_BYTES + 1).read_until(b'\n', text)?;
+    let line = &text[from..];
     match line.last() {
         None => Ok(false),
         Some(b'\n') => Ok(true),

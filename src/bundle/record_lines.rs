@@ -93,13 +93,10 @@ pub(super) fn read_records<E: From<Error>>(
 }
 
 fn read_batch(data: &mut impl BufRead) -> Batch {
-    let (mut batch, mut line) = (Batch::default(), Vec::new());
+    let mut batch = Batch::default();
     while batch.text.len() < BATCH_BYTES {
-        match read_line(data, &mut line) {
-            Ok(true) => {
-                batch.text.extend_from_slice(&line);
-                batch.ends.push(batch.text.len());
-            }
+        match read_line(data, &mut batch.text) {
+            Ok(true) => batch.ends.push(batch.text.len()),
             Ok(false) => break,
             Err(fault) => {
                 batch.fault = Some(fault);

@@ -7,7 +7,7 @@ use std::ops::Range;
 use memchr::memmem;
 
 use super::{Error, limits};
-use crate::read::read_some;
+use crate::read::{buffered, read_some};
 
 /// The first line of an age file (age-encryption.org/v1, "Header"). No byte of it is like its first one: a part of it
 /// that turns out not to be all of it has no other beginning within.
@@ -62,17 +62,8 @@ impl<R: BufRead> Ahead<R> {
     /// The source ends within its first line.
     pub(super) fn is_at_age_file(&mut self) -> Result<bool, Error> {
         // What tells itself from one by the bytes that are there stays as it came, and nobody waits for more of it.
-        let may_be = loop {
-            match self.fill_buf() {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                there => {
-                    let there = there.map_err(Error::Io)?;
-                    let known = there.len().min(MAGIC.len());
-                    break known > 0 && there[..known] == MAGIC[..known];
-                }
-            }
-        };
-        if !may_be {
+        let known = buffered(self).map_err(Error::Io)?.min(MAGIC.len());
+        if known == 0 || self.fill_buf().map_err(Error::Io)?[..known] != MAGIC[..known] {
             return Ok(false);
         }
         let there = self.look(MAGIC.len()).map_err(Error::Io)?;
@@ -121,14 +112,10 @@ impl<R: BufRead> Ahead<R> {
 
     /// How many of the bytes that are there belong to the age file within which the source is. 0 at its end.
     pub(super) fn within(&mut self) -> io::Result<usize> {
-        let there = match self.fill_buf() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return self.within(),
-            there => there?,
-        };
-        if there.is_empty() {
+        if buffered(self)? == 0 {
             return Ok(0);
         }
-        let before = before_magic(there);
+        let before = before_magic(self.fill_buf()?);
         if before > 0 {
             return Ok(before);
         }

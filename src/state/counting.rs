@@ -85,21 +85,16 @@ impl State {
     /// Whether there is any entry of a message. A message that comes is asked about several times until it has one: if
     /// there was none, it isn't looked for again.
     pub(super) fn has_entries(&self, digest: &Digest) -> Result<bool> {
-        if self.is_known_to_be_without_entry(digest) {
+        if self.without_entry.borrow().has(digest) {
             return Ok(false);
         }
         let mut query = self.conn.prepare_cached(ANY_ENTRY)?;
         let has_entries = query.exists([digest.0])?;
         // Outside of a transaction somebody else may add one at any time.
         if !has_entries && !self.conn.is_autocommit() {
-            self.without_entry.set(Some(*digest));
+            self.without_entry.borrow_mut().note(digest);
         }
         Ok(has_entries)
-    }
-
-    fn is_known_to_be_without_entry(&self, digest: &Digest) -> bool {
-        self.without_entry.get() == Some(*digest)
-            || self.seen.borrow().as_ref().is_some_and(|seen| !seen.may_have(digest))
     }
 
     /// Whether there is no entry at all, dead ones included.
@@ -110,7 +105,7 @@ impl State {
 
     /// Whether an entry is alive and not missing, if there is one of this message.
     pub(super) fn is_one_here(&self, digest: &Digest) -> Result<Option<bool>> {
-        if self.is_known_to_be_without_entry(digest) {
+        if self.without_entry.borrow().has(digest) {
             return Ok(None);
         }
         let mut query = self.conn.prepare_cached(

@@ -6,27 +6,28 @@ use super::{EntryKey, Transaction};
 use crate::error::Result;
 use crate::model::{Entry, EntryId};
 
-/// What adds an entry.
-const INSERT: &str =
-    "INSERT INTO entry (digest, birth, ordinal, folder, alive, size, mtime, registers, at_folder, at_sub, at_name)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-
-/// The same, unless another one has its place.
-const INSERT_IF_FREE: &str =
-    "INSERT INTO entry (digest, birth, ordinal, folder, alive, size, mtime, registers, at_folder, at_sub, at_name)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-     ON CONFLICT (at_folder, at_name, at_sub) WHERE at_folder IS NOT NULL DO NOTHING";
+/// The statement that adds an entry, with what is to happen if there is a conflict.
+macro_rules! insert {
+    ($conflict:literal) => {
+        concat!(
+            "INSERT INTO entry (digest, birth, ordinal, folder, alive, size, mtime, registers, at_folder, at_sub, at_name)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            $conflict
+        )
+    };
+}
 
 impl Transaction<'_> {
     /// Adds an entry. No other entry may have its place.
     pub fn insert_entry(&self, id: &EntryId, entry: &Entry, at: Option<&Place>) -> Result<EntryKey> {
-        let inserted = self.insert(id, entry, at, INSERT)?;
+        let inserted = self.insert(id, entry, at, insert!(""))?;
         Ok(inserted.expect("it is inserted, or that fails"))
     }
 
     /// Adds an entry with this place, unless another entry has it. To look first would take as long as to insert.
     pub fn insert_entry_if_free(&self, id: &EntryId, entry: &Entry, at: &Place) -> Result<Option<EntryKey>> {
-        self.insert(id, entry, Some(at), INSERT_IF_FREE)
+        let unless = insert!(" ON CONFLICT (at_folder, at_name, at_sub) WHERE at_folder IS NOT NULL DO NOTHING");
+        self.insert(id, entry, Some(at), unless)
     }
 
     fn insert(&self, id: &EntryId, entry: &Entry, at: Option<&Place>, how: &str) -> Result<Option<EntryKey>> {
@@ -50,10 +51,7 @@ impl Transaction<'_> {
         if inserted == 0 {
             return Ok(None);
         }
-        self.without_entry.set(None);
-        if let Some(seen) = &mut *self.seen.borrow_mut() {
-            seen.add(&id.digest);
-        }
+        self.without_entry.borrow_mut().added(&id.digest);
         let key = EntryKey(self.conn.last_insert_rowid());
         for (incarnation, clock) in newest_stamps(entry) {
             self.add_change(key, incarnation, clock)?;

@@ -40,12 +40,12 @@ mod peers;
 mod pending;
 mod replica_statements;
 mod schema;
-mod seen;
 mod succeeded;
 #[cfg(test)]
 pub(crate) mod testing;
 mod trash;
 mod unrecorded;
+mod without_entry;
 
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
@@ -86,7 +86,7 @@ use disk_name_rows::DiskNames;
 use fault::{is_full, opening};
 use folder_rows::Folders;
 use ordinals::Ordinals;
-use seen::Seen;
+use without_entry::WithoutEntry;
 
 /// The version of the state database that this mailsync reads and writes.
 pub const VERSION: i64 = schema::VERSION;
@@ -100,10 +100,7 @@ pub struct State {
     disk_names: RefCell<DiskNames>,
     ordinals: RefCell<Ordinals>,
     counts: RefCell<Counts>,
-    /// A message that has turned out to have no entry in the transaction that is open, and has got none since.
-    without_entry: Cell<Option<Digest>>,
-    /// Which messages have entries, if there were none at all when the transaction that is open began.
-    seen: RefCell<Option<Seen>>,
+    without_entry: RefCell<WithoutEntry>,
     /// The entries that the transaction that is open has added and whose contents are awaited. They are no rows, as most
     /// contents come in the same transaction.
     awaited: RefCell<EntryKeys>,
@@ -251,8 +248,7 @@ impl State {
             disk_names: RefCell::default(),
             ordinals: RefCell::default(),
             counts: RefCell::default(),
-            without_entry: Cell::default(),
-            seen: RefCell::default(),
+            without_entry: RefCell::default(),
             awaited: RefCell::default(),
             digest: Cell::default(),
             digest_stored: Cell::default(),
@@ -275,7 +271,7 @@ impl State {
         // Another process may have changed the database since it was opened.
         self.reload()?;
         if self.is_without_entries()? {
-            self.seen.replace(Some(Seen::none()));
+            self.without_entry.borrow_mut().all();
         }
         Ok(Transaction { state: self, open: true })
     }
@@ -307,8 +303,7 @@ impl State {
         *self.disk_names.borrow_mut() = DiskNames::load(&self.conn)?;
         *self.ordinals.borrow_mut() = Ordinals::default();
         *self.counts.borrow_mut() = Counts::load(&self.conn)?;
-        self.without_entry.set(None);
-        self.seen.take();
+        self.without_entry.take();
         self.awaited.take();
         let digest = self.meta::<Vec<u8>>(name::DIGEST)?.and_then(|bytes| bytes.try_into().ok());
         let digest = digest.map(StateDigest::from_bytes).unwrap_or_default();
@@ -372,8 +367,7 @@ impl Transaction<'_> {
         self.store_awaited()?;
         self.state.conn.execute_batch(if self.state.is_rehearsing() { "RELEASE step" } else { "COMMIT" })?;
         self.state.digest_stored.set(digest);
-        self.state.without_entry.set(None);
-        self.state.seen.take();
+        self.state.without_entry.take();
         self.open = false;
         Ok(())
     }

@@ -296,7 +296,8 @@ impl<'i> Merge<'i> {
             return Ok(key);
         }
         self.changes.new += 1;
-        let usual = self.replica.usual_place_for(self.tx, id, entry, SizeField::Told)?;
+        // Nearly all names are free: that one isn't shows when it is taken.
+        let usual = self.replica.place_unless(self.tx, id, entry, SizeField::Told, |_| Ok(false))?;
         let (key, at) = if let Some(key) = self.tx.insert_entry_if_free(id, entry, &usual)? {
             (key, usual)
         } else {

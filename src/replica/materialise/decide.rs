@@ -129,18 +129,8 @@ impl Replica {
         self.place_unless(tx, id, entry, size, |place| self.is_anothers(place, id))
     }
 
-    /// The place of an entry's file whose name no other entry has: nearly all names are like that.
-    pub(in crate::replica) fn usual_place_for(
-        &self,
-        tx: &Transaction<'_>,
-        id: &EntryId,
-        entry: &Entry,
-        size: SizeField,
-    ) -> Result<Place> {
-        self.place_unless(tx, id, entry, size, |_| Ok(false))
-    }
-
-    fn place_unless(
+    /// The same, where `taken` says whether another entry has a place.
+    pub(in crate::replica) fn place_unless(
         &self,
         tx: &Transaction<'_>,
         id: &EntryId,

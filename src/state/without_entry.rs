@@ -1,4 +1,4 @@
-//! Which messages may have an entry, while a transaction fills a state that had none when it began.
+//! Which messages are known to have no entry, in the transaction that is open: whoever asks again need not look.
 
 use crate::model::Digest;
 
@@ -6,28 +6,62 @@ use crate::model::Digest;
 /// of them most are told apart.
 const BITS: u32 = 25;
 
+/// What is known of messages without an entry. Outside of a transaction nothing is: somebody else may add one at any time.
+#[derive(Debug, Default)]
+pub(super) struct WithoutEntry {
+    /// One that was looked for in vain, and has got none since.
+    last: Option<Digest>,
+    /// Those that have got one, if there were none at all when the transaction began.
+    seen: Option<Seen>,
+}
+
+impl WithoutEntry {
+    /// No message has one.
+    pub(super) fn all(&mut self) {
+        self.seen = Some(Seen::none());
+    }
+
+    /// Takes note of a message that was looked for in vain.
+    pub(super) fn note(&mut self, digest: &Digest) {
+        self.last = Some(*digest);
+    }
+
+    /// Takes note of a message that has got one.
+    pub(super) fn added(&mut self, digest: &Digest) {
+        self.last = None;
+        if let Some(seen) = &mut self.seen {
+            seen.add(digest);
+        }
+    }
+
+    /// Whether this message is known to have none.
+    pub(super) fn has(&self, digest: &Digest) -> bool {
+        self.last == Some(*digest) || self.seen.as_ref().is_some_and(|seen| !seen.may_have(digest))
+    }
+}
+
 /// The messages that have been added, in a filter of one size (Bloom, "Space/time trade-offs in hash coding with allowable
 /// errors", 1970): of one that wasn't added it mostly says so, and of one that was it never does. Digests are random numbers
 /// already. Whoever makes some that aren't gets them looked up.
 #[derive(Debug)]
-pub(super) struct Seen(Vec<u64>);
+struct Seen(Vec<u64>);
 
 impl Seen {
     /// None have been added.
-    pub(super) fn none() -> Self {
+    fn none() -> Self {
         // Memory that is zero is given page by page, as it is written to.
         Self(vec![0; 1 << (BITS - u64::BITS.trailing_zeros())])
     }
 
     /// Takes note of a message that is added.
-    pub(super) fn add(&mut self, digest: &Digest) {
+    fn add(&mut self, digest: &Digest) {
         for (word, bit) in Self::places(digest) {
             self.0[word] |= bit;
         }
     }
 
     /// Whether a message may have been added. If not, it was not.
-    pub(super) fn may_have(&self, digest: &Digest) -> bool {
+    fn may_have(&self, digest: &Digest) -> bool {
         Self::places(digest).iter().all(|&(word, bit)| self.0[word] & bit != 0)
     }
 
