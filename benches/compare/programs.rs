@@ -1,5 +1,6 @@
 //! mailsync beside its peers, on the same mail: each thing that people do with it.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -35,8 +36,8 @@ const MOVED: u64 = 100;
 /// What takes minutes for a gigabyte runs once, and up to here only.
 const SLOW_UP_TO: u64 = 10_000;
 
-/// notmuch's index is made up to here only: it takes longer than all else together.
-const INDEXED_UP_TO: u64 = 100_000;
+/// Up to here only is notmuch's index made, which takes longer than all else together, and strace counts waits for the disk.
+const OTHERS_UP_TO: u64 = 100_000;
 
 struct Bench<'a> {
     of: &'a Mail<'a>,
@@ -156,7 +157,7 @@ impl Bench<'_> {
         let scan = |_| desktop.run(&[&"scan"]);
         let find = format!("find {} -type f", text(&desktop.mail));
         // notmuch looks at directories' times as mailsync does; it is to have nothing to index.
-        let indexed = installed("notmuch") && self.of.messages <= INDEXED_UP_TO;
+        let indexed = installed("notmuch") && self.of.messages <= OTHERS_UP_TO;
         let config = self.path("notmuch-config");
         let new = format!("NOTMUCH_CONFIG={} notmuch new --quiet", text(&config));
         let mut theirs: Vec<Beside<'_>> = vec![("find", Box::new(|_| shell(&find)))];
@@ -357,7 +358,7 @@ impl Bench<'_> {
                 }
             }
         }
-        let waits: Vec<[Option<u64>; 2]> = if self.of.messages <= INDEXED_UP_TO {
+        let waits: Vec<[Option<u64>; 2]> = if self.of.messages <= OTHERS_UP_TO {
             let life = |pair: &dyn Pair| self.life(pair, 0, |it| waits_for_disk(&it), |one, other| one + other);
             pairs.iter().map(|pair| life(&**pair)).collect()
         } else {
@@ -417,20 +418,13 @@ impl Changes {
     /// Changes 1,300 messages; no two calls deliver the same.
     fn make(&mut self, mail: &Path, call: u64) {
         let folders = self.shape.folders();
-        let mut files: Vec<PathBuf> = Vec::new();
-        for folder in &folders {
-            let cur = mail.join(folder).join("cur");
-            files.extend(fs::read_dir(cur).expect("a folder can be listed").map(|item| item.expect("a name").path()));
-        }
-        files.sort();
-        let mut take = |random: &mut Random| {
-            let at = usize::try_from(random.below(files.len() as u64)).expect("an index");
-            files.swap_remove(at)
-        };
         // A tree that small has fewer changes.
-        let part = |of: u64| of.min(self.messages / 4).max(1);
+        let most = (self.messages / 4).max(1);
+        let part = |of: u64| of.min(most);
+        let mut files = self.choose(mail, part(FLAGGED) + 2 * part(MOVED));
+        let mut take = || files.pop().expect("as many were chosen as are changed");
         for _ in 0..part(FLAGGED) {
-            let from = take(&mut self.random);
+            let from = take();
             let name = text(&from);
             let (name, flags) = name.split_once(":2,").expect("what is in cur has flags");
             // Flags are in the order of the alphabet, and of those that the corpus has F is the first.
@@ -442,17 +436,46 @@ impl Changes {
         }
         let any = |random: &mut Random| &folders[usize::try_from(random.below(folders.len() as u64)).expect("few")];
         for _ in 0..part(MOVED) {
-            let from = take(&mut self.random);
+            let from = take();
             let folder = any(&mut self.random);
             let name = from.file_name().expect("a name").to_str().expect("the bench's names are plain");
             fs::rename(&from, mail.join(folder).join("cur").join(without_uid(name))).expect("a move");
-            fs::remove_file(take(&mut self.random)).expect("a message can be removed");
+            fs::remove_file(take()).expect("a message can be removed");
         }
         for number in 0..part(MOVED) {
             let folder = any(&mut self.random);
             let number = 10_000_000 + call * 100_000 + number;
             corpus::deliver(self.shape, &mail.join(folder), number, &mut self.random, &self.words).expect("a delivery");
         }
+    }
+
+    /// So many of the messages in `cur`, each with the same chance, and in no order. No list of all of them is made: what this
+    /// process takes counts as the peak of every command that it starts.
+    fn choose(&mut self, mail: &Path, wanted: u64) -> Vec<PathBuf> {
+        let (folders, random) = (self.shape.folders(), &mut self.random);
+        let mut index = |below: u64| usize::try_from(random.below(below)).expect("an index");
+        let mut chosen = Vec::new();
+        let mut seen = 0;
+        for folder in folders {
+            let cur = mail.join(folder).join("cur");
+            let listed = fs::read_dir(&cur).expect("a folder can be listed");
+            let mut names: Vec<OsString> = listed.map(|item| item.expect("a name").file_name()).collect();
+            names.sort();
+            for name in names {
+                seen += 1;
+                if seen <= wanted {
+                    chosen.push(cur.join(name));
+                    continue;
+                }
+                if let Some(place) = chosen.get_mut(index(seen)) {
+                    *place = cur.join(name);
+                }
+            }
+        }
+        for last in (1..chosen.len()).rev() {
+            chosen.swap(last, index(last as u64 + 1));
+        }
+        chosen
     }
 }
 
