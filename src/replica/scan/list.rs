@@ -21,6 +21,11 @@ use crate::state::{EntryKey, FolderKey, Place};
 /// scan.
 const ROUNDS: usize = 8;
 
+/// Up to so many folders are listed without other threads.
+const LISTED_ALONE: usize = 4;
+/// So many listings may be under way, or wait to be compared.
+const LISTINGS_AHEAD: u64 = 4;
+
 /// The results of one folder's listing.
 #[derive(Debug, Default)]
 pub(super) struct FolderScan {
@@ -102,24 +107,7 @@ impl Scan<'_> {
             if let Some(wait) = wait {
                 std::thread::sleep(wait);
             }
-            for key in due {
-                let earlier = folders.get(&key).map(|folder| folder.times);
-                if let Some(folder) = folders.get(&key) {
-                    state.remove_found(folder.found.clone())?;
-                }
-                match self.list_folder(key, &dirs[&key], earlier) {
-                    Ok(folder) => {
-                        folders.insert(key, folder);
-                    }
-                    Err(ListError::Disk(error)) => {
-                        self.problem("listing", &dirs[&key], &error);
-                        self.unlooked.insert(key);
-                        folders.remove(&key);
-                        dirs.remove(&key);
-                    }
-                    Err(ListError::State(error)) => return Err(error),
-                }
-            }
+            self.list_due(due, &mut dirs, &mut folders)?;
         }
         if !started {
             state.clear_found()?;
@@ -128,6 +116,44 @@ impl Scan<'_> {
             }
         }
         Ok(folders)
+    }
+
+    /// Lists these folders, which takes most of a scan where many have changed: other threads read names while this one compares
+    /// those of the folder before with the state.
+    fn list_due(
+        &mut self,
+        due: Vec<FolderKey>,
+        dirs: &mut BTreeMap<FolderKey, PathBuf>,
+        folders: &mut BTreeMap<FolderKey, FolderScan>,
+    ) -> Result<()> {
+        let (state, disk) = (&self.replica.state, &*self.replica.world.disk);
+        let ahead = if due.len() > LISTED_ALONE { LISTINGS_AHEAD } else { 0 };
+        let due = due.into_iter().map(|key| (key, dirs[&key].clone(), folders.get(&key).map(|folder| folder.times)));
+        let mut due = due.collect::<Vec<_>>().into_iter();
+        let read = |(key, dir, earlier): (FolderKey, PathBuf, Option<CleanTimes>)| {
+            let listing = Listing::read(disk, &dir, earlier);
+            (key, dir, listing)
+        };
+        let compare = |(key, dir, listing): (FolderKey, PathBuf, io::Result<Listing>)| {
+            if let Some(folder) = folders.get(&key) {
+                state.remove_found(folder.found.clone())?;
+            }
+            let compared = listing.map_err(ListError::Disk).and_then(|listing| self.compare_listing(key, &dir, listing));
+            match compared {
+                Ok(folder) => {
+                    folders.insert(key, folder);
+                }
+                Err(ListError::Disk(error)) => {
+                    self.problem("listing", dir, &error);
+                    self.unlooked.insert(key);
+                    folders.remove(&key);
+                    dirs.remove(&key);
+                }
+                Err(ListError::State(error)) => return Err(error),
+            }
+            Ok(())
+        };
+        pool::in_order(ahead, || Ok(due.next()), read, compare)
     }
 
     /// The folders that the scan was asked for, and those below them.
@@ -209,14 +235,13 @@ impl Scan<'_> {
     }
 
     /// Compares a folder's listing with the files that were last seen there. Both are sorted, so one pass is enough.
-    fn list_folder(
+    fn compare_listing(
         &mut self,
         key: FolderKey,
         dir: &Path,
-        earlier: Option<CleanTimes>,
+        mut listing: Listing,
     ) -> std::result::Result<FolderScan, ListError> {
         let state = &self.replica.state;
-        let mut listing = Listing::read(&*self.replica.world.disk, dir, earlier).map_err(ListError::Disk)?;
         listing.devices.folder = self.devices.get(dir).copied();
         if let Some(sub) = listing.unmounted(state.folder_row(key)?.devices) {
             let why = format!("its {} is empty, and something else was mounted there before", sub.as_str());
