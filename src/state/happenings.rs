@@ -1,5 +1,8 @@
 //! The history of messages: what became of each entry, by whose change, and on which occasion it was seen here.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use rusqlite::Row;
 
 use super::codec::{damaged, list, optional_stamp};
@@ -75,7 +78,8 @@ pub enum EventKind {
     Overruled,
 }
 
-/// What is counted by folder behind the event of a number. Of several changes of a message's flags the last one counts.
+/// What is counted by folder behind the event of a number: that a message came, was moved, has other flags, was removed. Of several
+/// changes of a message's flags the last one counts.
 const COUNTED: &str = "WITH counted AS (
          SELECT folder, what, from_folder IS NOT NULL AS moved, flags IS NOT NULL AND NOT EXISTS (
              SELECT 1 FROM happening later
@@ -83,7 +87,7 @@ const COUNTED: &str = "WITH counted AS (
                    AND later.what = 1 AND later.flags IS NOT NULL
          ) AS flagged
          FROM happening h WHERE key > ? AND what < 3
-     )";
+     ) SELECT folder, what = 0, moved, flagged, what = 2 FROM counted WHERE what <> 1 OR moved OR flagged";
 
 /// So much the history of messages tells: about 120 MB.
 const MOST: i64 = 1_000_000;
@@ -292,24 +296,28 @@ impl State {
     /// most so many of them. A move counts where the message is after it, and a message whose flags were changed counts
     /// once, however many changes that were. Also gives how many folders there are.
     pub fn events_by_folder(&self, after: i64, limit: u32) -> Result<(Vec<FolderEvents>, u64)> {
-        let folders: i64 = self
-            .conn
-            .prepare_cached(&format!(
-                "{COUNTED} SELECT COUNT(DISTINCT folder) FROM counted WHERE what <> 1 OR moved OR flagged"
-            ))?
-            .query_row([after], |row| row.get(0))?;
-        let mut query = self.conn.prepare_cached(&format!(
-            "{COUNTED} SELECT folder, SUM(what = 0), SUM(moved), SUM(flagged), SUM(what = 2)
-             FROM counted WHERE what <> 1 OR moved OR flagged GROUP BY folder ORDER BY COUNT(*) DESC, folder LIMIT ?"
-        ))?;
-        let mut rows = query.query((after, limit))?;
-        let mut counted = Vec::new();
+        let mut query = self.conn.prepare_cached(COUNTED)?;
+        let mut rows = query.query([after])?;
+        // Counted here, as `SQLite` would sort all events for it, in as much memory again as it caches pages in.
+        let mut by_folder: BTreeMap<String, (u64, FolderEvents)> = BTreeMap::new();
         while let Some(row) = rows.next()? {
-            let count = |column| Ok::<_, crate::error::Error>(row.get::<_, i64>(column)?.cast_unsigned());
-            let (new, moved, flagged, removed) = (count(1)?, count(2)?, count(3)?, count(4)?);
-            counted.push(FolderEvents { folder: name(row, 0)?, new, moved, flagged, removed });
+            let folder = row.get_ref(0)?.as_str().map_err(|_| damaged("the name of a folder"))?;
+            if !by_folder.contains_key(folder) {
+                let events = FolderEvents { folder: name(row, 0)?, new: 0, moved: 0, flagged: 0, removed: 0 };
+                by_folder.insert(folder.to_owned(), (0, events));
+            }
+            let (all, events) = by_folder.get_mut(folder).expect("it was added if it wasn't there");
+            *all += 1;
+            let counts = [&mut events.new, &mut events.moved, &mut events.flagged, &mut events.removed];
+            for (column, count) in (1..).zip(counts) {
+                *count += u64::from(row.get::<_, bool>(column)?);
+            }
         }
-        Ok((counted, folders.cast_unsigned()))
+        let folders = by_folder.len() as u64;
+        let mut counted: Vec<_> = by_folder.into_values().collect();
+        counted.sort_by_key(|(all, _)| Reverse(*all));
+        counted.truncate(limit as usize);
+        Ok((counted.into_iter().map(|(_, events)| events).collect(), folders))
     }
 }
 
@@ -400,6 +408,7 @@ impl Transaction<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::testing::fresh;
 
     #[test]
     fn no_flag_of_the_history_is_lost_in_silence() {
@@ -409,5 +418,45 @@ mod tests {
         assert_eq!(flags_from_text("+S -recent +keyword:-odd").unwrap(), flags);
         assert_eq!(flags_from_text("").unwrap(), Vec::new());
         assert!(flags_from_text("S").is_err() && flags_from_text("+seen").is_err());
+    }
+
+    #[test]
+    fn what_happened_is_counted_by_folder_and_nothing_is_sorted_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = fresh(&dir);
+        let tx = state.begin().unwrap();
+        let occasion = tx.add_occasion(1, &Occasion { action: Action::Import, peer: None, bundle: None }).unwrap();
+        let folder = |name: &str| name.parse::<FolderName>().unwrap();
+        let happened = |n: u8, what: Happened| {
+            let id = EntryId { digest: Digest([n; 32]), birth: folder("a"), ordinal: 0 };
+            tx.add_happening(occasion, &id, &Happening { stamp: None, what }).unwrap();
+        };
+        let seen = |on| vec![("S".parse::<Flag>().unwrap(), on)];
+        let changed = |name: &str, from: Option<&str>, flags: Vec<(Flag, bool)>| Happened::Changed {
+            folder: folder(name),
+            from: from.map(folder),
+            flags,
+        };
+        happened(9, Happened::Arrived(folder("a")));
+        let before = state.newest_event().unwrap();
+        happened(1, Happened::Arrived(folder("a")));
+        // Twice the same message: its flags count once, where it was last.
+        happened(2, changed("c", None, seen(true)));
+        happened(2, changed("b", Some("c"), seen(false)));
+        happened(3, Happened::Removed(folder("b")));
+        happened(4, Happened::Removed(folder("c")));
+        let (counted, folders) = state.events_by_folder(before, 2).unwrap();
+        let shown = |events: &FolderEvents| {
+            (events.folder.to_string(), [events.new, events.moved, events.flagged, events.removed])
+        };
+        let expected = [("b", [0, 1, 1, 1]), ("a", [1, 0, 0, 0])].map(|(name, counts)| (name.to_owned(), counts));
+        assert_eq!(counted.iter().map(shown).collect::<Vec<_>>(), expected);
+        assert_eq!(folders, 3);
+
+        let mut plan = state.conn.prepare(&format!("EXPLAIN QUERY PLAN {COUNTED}")).unwrap();
+        let steps = plan.query_map([before], |row| row.get::<_, String>(3)).unwrap();
+        for step in steps.map(rusqlite::Result::unwrap) {
+            assert!(!step.contains("TEMP B-TREE"), "{step}");
+        }
     }
 }

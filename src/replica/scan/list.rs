@@ -138,7 +138,8 @@ impl Scan<'_> {
             if let Some(folder) = folders.get(&key) {
                 state.remove_found(folder.found.clone())?;
             }
-            let compared = listing.map_err(ListError::Disk).and_then(|listing| self.compare_listing(key, &dir, listing));
+            let compared =
+                listing.map_err(ListError::Disk).and_then(|listing| self.compare_listing(key, &dir, listing));
             match compared {
                 Ok(folder) => {
                     folders.insert(key, folder);
