@@ -619,6 +619,42 @@ fn a_folder_that_may_not_be_read_is_told_of_and_nothing_in_it_is_lost() {
 }
 
 #[test]
+fn of_many_folders_that_changed_those_that_may_not_be_read_keep_what_they_had_and_the_others_are_scanned() {
+    let dir = scratch();
+    let desktop = Machine::new(dir.path(), "desktop");
+    desktop.init();
+    let folder = |number: u64| format!("Folder{number:02}");
+    for number in 0..16 {
+        desktop.put(&folder(number), "cur/stays:2,S", format!("stays {number}"), number);
+        desktop.put(&folder(number), "cur/goes:2,S", format!("goes {number}"), number);
+    }
+    desktop.ok(&["scan"]);
+    let Some(nobody) = Nobody::owning(dir.path()) else { return };
+    for number in 0..16 {
+        fs::remove_file(desktop.dir(&folder(number)).join("cur/goes:2,S")).unwrap();
+        nobody.own(&desktop.put(&folder(number), "cur/comes:2,", format!("comes {number}"), number));
+    }
+    // The first and the last that are listed, and two beside each other.
+    let closed = [0, 7, 8, 15].map(|number| desktop.dir(&folder(number)).join("cur"));
+    let chmod = |mode| closed.each_ref().map(|dir| fs::set_permissions(dir, fs::Permissions::from_mode(mode)).unwrap());
+    chmod(0o300);
+    let ran = nobody.run(&desktop, &["scan"]);
+    let told = ran.stderr.lines().filter(|line| line.contains("Permission denied")).collect::<Vec<_>>();
+    assert_eq!((ran.code, told.len()), (1, 4), "{ran:?}");
+    for dir in &closed {
+        let dir = dir.parent().unwrap().to_str().unwrap();
+        assert!(told.iter().any(|line| line.contains(dir)), "{dir}: {told:?}");
+    }
+    // What vanished may have been moved into a folder that wasn't seen: it is not removed.
+    assert!(ran.stderr.contains("12 new, 0 moved, 0 flagged, 0 removed"), "{ran:?}");
+    chmod(0o700);
+    let ran = nobody.run(&desktop, &["scan"]);
+    assert!(ran.code == 0 && ran.stderr.contains("4 new, 0 moved, 0 flagged, 16 removed"), "{ran:?}");
+    let again = nobody.run(&desktop, &["scan"]);
+    assert!(again.code == 0 && again.stderr.contains("0 new, 0 moved, 0 flagged, 0 removed"), "{again:?}");
+}
+
+#[test]
 fn an_import_goes_on_with_the_other_folders_where_one_may_not_be_written() {
     let dir = scratch();
     let (desktop, laptop) = pair(dir.path());

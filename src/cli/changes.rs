@@ -41,7 +41,6 @@ pub fn tell_found_first(context: &Context, report: &ScanReport, dry: bool, much:
 pub struct Changes<'c> {
     context: &'c Context,
     listing: Listing,
-    zone: TimeZone,
     /// How far it was told by folder.
     counted: Mark,
     told: Mark,
@@ -54,8 +53,7 @@ impl<'c> Changes<'c> {
     /// Begins with what is changed from here on.
     pub fn begin(context: &'c Context, replica: &Replica, listing: Listing) -> Result<Self> {
         let began = replica.mark()?;
-        let zone = TimeZone::system();
-        Ok(Self { context, listing, zone, counted: began, told: began, documents: Vec::new(), failed: None })
+        Ok(Self { context, listing, counted: began, told: began, documents: Vec::new(), failed: None })
     }
 
     /// Tells of each message that was changed since the last call, if that is asked for.
@@ -79,7 +77,7 @@ impl<'c> Changes<'c> {
             return;
         }
         if self.listing.verbose {
-            self.context.out.say(line.words(&self.zone, SPOKEN));
+            self.context.out.say(line.words(&TimeZone::system(), SPOKEN));
         }
         if self.listing.list && self.failed.is_none() {
             let mut out = io::stdout().lock();

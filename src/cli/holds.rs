@@ -35,7 +35,6 @@ pub struct Holds<'c> {
     context: &'c Context,
     listing: Listing,
     words: Words,
-    zone: TimeZone,
     out: BufWriter<Stdout>,
     /// Why nothing more is written to standard output.
     failed: Option<Failure>,
@@ -45,7 +44,7 @@ impl<'c> Holds<'c> {
     /// Begins.
     pub fn begin(context: &'c Context, listing: Listing, words: Words) -> Self {
         let out = BufWriter::new(io::stdout());
-        Self { context, listing, words, zone: TimeZone::system(), out, failed: None }
+        Self { context, listing, words, out, failed: None }
     }
 
     /// Tells people something. Standard output of who wants a list, or a document, has nothing else.
@@ -93,7 +92,7 @@ impl<'c> Holds<'c> {
     fn message(&mut self, line: &MailLine<'_>) {
         if self.listing.verbose {
             let is_data = self.words == Words::Printed && !self.listing.list;
-            let words = line.words(&self.zone, if is_data { 0 } else { SPOKEN });
+            let words = line.words(&TimeZone::system(), if is_data { 0 } else { SPOKEN });
             self.say(&words);
         }
         if self.listing.list {
