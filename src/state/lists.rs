@@ -1,7 +1,7 @@
 //! The lists that a scan, an import and an export keep while they run: temporary tables, so that they cost no memory
 //! however long they get.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::entries::{place, sub};
@@ -25,6 +25,23 @@ pub struct Outgoing {
 
 /// The table of how messages begin.
 const BEGINNINGS: &str = "CREATE TEMP TABLE IF NOT EXISTS beginning (digest BLOB PRIMARY KEY, bytes BLOB NOT NULL)";
+
+/// The folder and the size of each file that an entry after a number has.
+const CAME_SINCE: &str = "SELECT at_folder, size FROM entry NOT INDEXED WHERE key > ? AND at_folder IS NOT NULL";
+
+/// The same of the entries up to a number which are on a list of those that have changed their places, as they are now.
+const CHANGED_SINCE: &str = "SELECT e.at_folder, e.size FROM temp.departed d CROSS JOIN entry e ON e.key = d.entry
+     WHERE d.entry <= ?1 AND d.since = ?2 AND e.at_folder IS NOT NULL";
+
+/// The same, as they were before.
+const LEFT_SINCE: &str =
+    "SELECT folder, size FROM temp.departed WHERE entry <= ?1 AND since = ?2 AND folder IS NOT NULL";
+
+/// The entries on a list that have left a folder: it, where they are now, and whether the command itself has done that.
+const DEPARTED: &str = "SELECT folder, target, EXISTS (
+         SELECT 1 FROM temp.departed own WHERE own.since = 0 AND own.entry = d.entry AND own.folder IS NOT NULL
+             AND (own.target IS NULL OR own.target <> own.folder))
+     FROM temp.departed d WHERE since = ? AND folder IS NOT NULL AND (target IS NULL OR target <> folder)";
 
 /// What has left a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -249,68 +266,54 @@ impl State {
     pub fn held_before(&self, since: Since, last: EntryKey) -> Result<BTreeMap<FolderKey, (u64, u64)>> {
         let mut held = self.files_by_folder();
         // Only what has changed since is looked at: there may be much more.
+        self.each_file(CAME_SINCE, [last.0], |folder, size| less(held.entry(folder).or_default(), size))?;
         let of = (last.0, since as i64);
-        self.each_sum(
-            "SELECT at_folder, COUNT(*), SUM(size) FROM (
-                 SELECT at_folder, size FROM entry NOT INDEXED WHERE key > ?1
-                 UNION ALL SELECT e.at_folder, e.size FROM temp.departed d CROSS JOIN entry e ON e.key = d.entry
-                     WHERE d.since = ?2 AND d.entry <= ?1)
-             WHERE at_folder IS NOT NULL GROUP BY at_folder",
-            of,
-            |folder, (files, bytes)| {
-                let held = held.entry(folder).or_default();
-                *held = (held.0.wrapping_sub(files), held.1.wrapping_sub(bytes));
-            },
-        )?;
-        self.each_sum(
-            "SELECT folder, COUNT(*), SUM(size) FROM temp.departed
-             WHERE since = ?2 AND entry <= ?1 AND folder IS NOT NULL GROUP BY folder",
-            of,
-            |folder, (files, bytes)| {
-                let held = held.entry(folder).or_default();
-                *held = (held.0.wrapping_add(files), held.1.wrapping_add(bytes));
-            },
-        )?;
+        self.each_file(CHANGED_SINCE, of, |folder, size| less(held.entry(folder).or_default(), size))?;
+        self.each_file(LEFT_SINCE, of, |folder, size| {
+            let (files, bytes) = held.entry(folder).or_default();
+            (*files, *bytes) = (files.wrapping_add(1), bytes.wrapping_add(size));
+        })?;
         Ok(held)
     }
 
     /// What has left each folder.
     pub fn departed(&self, since: Since) -> Result<Vec<Departed>> {
-        let mut query = self.conn.prepare_cached(
-            "WITH own (entry) AS (SELECT entry FROM temp.departed
-                 WHERE since = 0 AND folder IS NOT NULL AND (target IS NULL OR target <> folder))
-             SELECT folder, COUNT(*), SUM(target IS NULL), COUNT(DISTINCT target), SUM(entry IN own),
-                 SUM(target IS NULL AND entry IN own) FROM temp.departed
-             WHERE since = ? AND folder IS NOT NULL AND (target IS NULL OR target <> folder) GROUP BY folder",
-        )?;
-        let rows = query.query_map([since as i64], |row| {
-            let count = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
-            Ok(Departed {
-                folder: FolderKey(row.get(0)?),
-                entries: count(1)?,
-                removed: count(2)?,
-                targets: count(3)?,
-                own: count(4)?,
-                own_removed: count(5)?,
-            })
-        })?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+        let mut query = self.conn.prepare_cached(DEPARTED)?;
+        let mut rows = query.query([since as i64])?;
+        let mut folders: BTreeMap<FolderKey, (Departed, BTreeSet<FolderKey>)> = BTreeMap::new();
+        while let Some(row) = rows.next()? {
+            let (folder, target) = (FolderKey(row.get(0)?), row.get::<_, Option<i64>>(1)?);
+            let (removed, own) = (target.is_none(), row.get::<_, bool>(2)?);
+            let none =
+                || (Departed { folder, entries: 0, removed: 0, targets: 0, own: 0, own_removed: 0 }, BTreeSet::new());
+            let (departed, targets) = folders.entry(folder).or_insert_with(none);
+            departed.entries += 1;
+            departed.removed += u64::from(removed);
+            departed.own += u64::from(own);
+            departed.own_removed += u64::from(own && removed);
+            targets.extend(target.map(FolderKey));
+        }
+        let counted = folders.into_values();
+        Ok(counted.map(|(departed, targets)| Departed { targets: targets.len() as u64, ..departed }).collect())
     }
 
-    fn each_sum(
+    fn each_file(
         &self,
         query: &str,
         params: impl rusqlite::Params,
-        mut each: impl FnMut(FolderKey, (u64, u64)),
+        mut each: impl FnMut(FolderKey, u64),
     ) -> Result<()> {
         let mut query = self.conn.prepare_cached(query)?;
         let mut rows = query.query(params)?;
         while let Some(row) = rows.next()? {
-            let sum = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
-            each(FolderKey(row.get(0)?), (sum(1)?, sum(2)?));
+            each(FolderKey(row.get(0)?), row.get::<_, i64>(1)?.cast_unsigned());
         }
         Ok(())
     }
+}
+
+fn less(held: &mut (u64, u64), size: u64) {
+    *held = (held.0.wrapping_sub(1), held.1.wrapping_sub(size));
 }
 
 /// The lists of entries that have changed their places, since the command began and since a refusal, with the folder in
@@ -354,5 +357,51 @@ impl Transaction<'_> {
             )?
             .execute([since as i64, entry.0])?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Clock, Entry, EntryId, FlagSet, FolderName, Incarnation, Origin, Stamp};
+    use crate::state::testing::{fresh, sorts_nothing};
+
+    #[test]
+    fn what_came_and_what_has_left_is_counted_by_folder_and_nothing_is_sorted_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = fresh(&dir);
+        let tx = state.begin().unwrap();
+        tx.begin_departed().unwrap();
+        let names: [FolderName; 3] = ["a", "b", "c"].map(|name| name.parse().unwrap());
+        let [a, b, c] = names.each_ref().map(|name| tx.folder(name).unwrap());
+        let add = |n: u8, folder: usize| {
+            let stamp = Stamp { clock: Clock::from_bits(n.into()).unwrap(), incarnation: Incarnation(1) };
+            let (name, size, flags) = (names[folder].clone(), 10 + u64::from(n), FlagSet::new());
+            let entry = Entry::delivered(None, Origin::Delivery, stamp, name.clone(), &flags, size, Mtime(1));
+            let id = EntryId { digest: Digest([n; 32]), birth: name, ordinal: 0 };
+            let at = Place { folder: [a, b, c][folder], sub: Sub::Cur, name: vec![n] };
+            tx.insert_entry(&id, &entry, Some(&at)).unwrap()
+        };
+        let before = [add(1, 0), add(2, 1), add(3, 0), add(4, 1)];
+        let (last, held) = (state.last_entry().unwrap(), state.files_by_folder());
+        let changes = |targets: &[(usize, FolderKey, Option<FolderKey>)]| {
+            for &(entry, from, target) in targets {
+                let row = state.entry(before[entry]).unwrap().unwrap();
+                let at = target.zip(row.at).map(|(folder, at)| Place { folder, ..at });
+                tx.set_place(row.key, at.as_ref()).unwrap();
+                tx.add_departed(Since::Command, before[entry], from, target, row.entry.size).unwrap();
+            }
+        };
+        changes(&[(0, a, Some(b)), (1, b, Some(c)), (2, a, Some(c)), (3, b, None)]);
+        add(5, 2);
+        assert_ne!(state.files_by_folder(), held);
+        let was = state.held_before(Since::Command, last).unwrap();
+        assert_eq!(was.into_iter().filter(|(_, files)| files.0 > 0).collect::<BTreeMap<_, _>>(), held);
+        let departed =
+            |folder, removed, targets| Departed { folder, entries: 2, removed, targets, own: 2, own_removed: removed };
+        assert_eq!(state.departed(Since::Command).unwrap(), [departed(a, 0, 2), departed(b, 1, 1)]);
+        for query in [CAME_SINCE, CHANGED_SINCE, LEFT_SINCE, DEPARTED] {
+            sorts_nothing(&state.conn, query);
+        }
     }
 }

@@ -1,8 +1,13 @@
 //! What could not be done on disk, and why: collected while it is tried, then recorded until it is tried again.
 
+use rusqlite::OptionalExtension;
+
 use super::{EntryKey, FolderKey, State, Transaction};
 use crate::error::Result;
 use crate::model::{Digest, FolderName};
+
+/// So much of what was done is forgotten in one statement.
+const FORGOTTEN_AT_ONCE: u32 = 10_000;
 
 /// What could not be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,10 +126,26 @@ impl Transaction<'_> {
     pub fn record_hindered(&self) -> Result<()> {
         self.conn.execute_batch(
             "DELETE FROM obstacle WHERE kind <> 1 OR key NOT IN (SELECT entry FROM pending WHERE kind = 3);
-             INSERT OR REPLACE INTO obstacle SELECT kind, key, reason FROM temp.hindered;
-             DELETE FROM pending WHERE kind <> 3 AND entry NOT IN (SELECT key FROM temp.hindered WHERE kind = 1);",
+             INSERT OR REPLACE INTO obstacle SELECT kind, key, reason FROM temp.hindered;",
         )?;
-        Ok(())
+        self.forget_done(FORGOTTEN_AT_ONCE)
+    }
+
+    /// Forgets what was done, some of it at a time: `SQLite` notes each row first that such a statement is to delete.
+    fn forget_done(&self, at_once: u32) -> Result<()> {
+        let mut last =
+            self.conn.prepare_cached("SELECT entry FROM pending WHERE entry >= ? ORDER BY entry LIMIT 1 OFFSET ?")?;
+        let mut forget = self.conn.prepare_cached(
+            "DELETE FROM pending WHERE entry BETWEEN ? AND ? AND kind <> 3
+             AND entry NOT IN (SELECT key FROM temp.hindered WHERE kind = 1)",
+        )?;
+        let mut first = i64::MIN;
+        loop {
+            let last = last.query_row((first, at_once), |row| row.get::<_, i64>(0)).optional()?;
+            forget.execute([first, last.unwrap_or(i64::MAX)])?;
+            let Some(last) = last else { return Ok(()) };
+            first = last + 1;
+        }
     }
 
     /// A file on the list that could not be moved is still where it was. So its entry is there, too, and what is to be
@@ -148,5 +169,34 @@ impl Transaction<'_> {
                  AND entry IN (SELECT key FROM temp.hindered WHERE kind = 1);",
         )?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::testing::fresh;
+
+    #[test]
+    fn what_was_done_is_forgotten_and_what_could_not_be_or_was_not_tried_stays_however_much_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = fresh(&dir);
+        let tx = state.begin().unwrap();
+        // Every third was not tried.
+        let add = |entry: i64| {
+            let kind = if entry % 3 == 0 { 3 } else { 1 };
+            tx.conn.execute("INSERT OR REPLACE INTO pending (entry, kind) VALUES (?, ?)", (entry, kind)).unwrap();
+        };
+        for at_once in [0, 1, 2, 4, 9, 10, 11] {
+            (1..=10).for_each(add);
+            tx.clear_hindered().unwrap();
+            for hindered in [Hindered::Entry(EntryKey(4)), Hindered::Entry(EntryKey(10)), Hindered::Discard(7)] {
+                tx.add_hindered(hindered, "why").unwrap();
+            }
+            tx.forget_done(at_once).unwrap();
+            let mut left = tx.conn.prepare("SELECT entry FROM pending ORDER BY entry").unwrap();
+            let left = left.query_map([], |row| row.get(0)).unwrap().collect::<rusqlite::Result<Vec<i64>>>();
+            assert_eq!(left.unwrap(), [3, 4, 6, 9, 10], "{at_once}");
+        }
     }
 }

@@ -62,6 +62,17 @@ pub(super) fn counting_steps(mut conn: Connection) -> (Connection, Arc<AtomicU64
     (conn, steps)
 }
 
+/// Finds nothing to be sorted in how `SQLite` goes about a query: for that it would take as much memory again as it caches
+/// pages in.
+pub(super) fn sorts_nothing(conn: &Connection, query: &str) {
+    let mut plan = conn.prepare(&format!("EXPLAIN QUERY PLAN {query}")).unwrap();
+    let mut steps = plan.raw_query();
+    while let Some(step) = steps.next().unwrap() {
+        let step: String = step.get(3).unwrap();
+        assert!(!step.contains("TEMP B-TREE"), "{step}, for {query}");
+    }
+}
+
 impl State {
     /// How many steps `SQLite`'s virtual machine has taken for this state since it was opened, nearly. Each row that is
     /// looked at takes some.
