@@ -2,6 +2,7 @@
 //! and write while the one thread that owns the state goes on.
 
 use std::collections::BTreeMap;
+use std::panic::{self, AssertUnwindSafe};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -11,7 +12,8 @@ struct Pool<'w, T, R> {
     jobs: Sender<(u64, T)>,
     /// What does the work at once, if no thread can be started.
     alone: Option<&'w (dyn Fn(T) -> R + Sync)>,
-    results: Receiver<(u64, R)>,
+    /// What was made of each piece, or the panic that ended the work on it.
+    results: Receiver<(u64, thread::Result<R>)>,
     early: BTreeMap<u64, R>,
     pushed: u64,
     popped: u64,
@@ -62,7 +64,10 @@ impl<T: Send, R: Send> Pool<'_, T, R> {
                 let (todo, done, work) = (todo.clone(), done.clone(), &work);
                 let thread = thread::Builder::new().spawn_scoped(scope, move || {
                     for (number, item) in todo {
-                        if done.send((number, work(item))).is_err() {
+                        // Nobody looks at what it may have left half done: the panic goes on in the thread that waits for it,
+                        // which would wait for ever otherwise.
+                        let result = panic::catch_unwind(AssertUnwindSafe(|| work(item)));
+                        if done.send((number, result)).is_err() {
                             break;
                         }
                     }
@@ -87,7 +92,8 @@ impl<T: Send, R: Send> Pool<'_, T, R> {
         self.pushed += 1;
     }
 
-    /// Waits for the oldest piece of work that was not yet popped, and gives its result; `None` when there is none.
+    /// Waits for the oldest piece of work that was not yet popped, and gives its result; `None` when there is none. Panics as
+    /// the work has, if it has.
     fn pop(&mut self) -> Option<R> {
         if self.popped == self.pushed {
             return None;
@@ -97,7 +103,7 @@ impl<T: Send, R: Send> Pool<'_, T, R> {
                 break result;
             }
             let (number, result) = self.results.recv().expect("the threads live as long as the pool");
-            self.early.insert(number, result);
+            self.early.insert(number, result.unwrap_or_else(|panicked| panic::resume_unwind(panicked)));
         };
         self.popped += 1;
         Some(result)
@@ -197,6 +203,15 @@ mod tests {
         );
         assert_eq!((result, sunk), (Err("sink"), vec![1, 2]));
         assert_eq!(in_order(4, source, |n: u32| n, |_| Ok(())), Err("source"));
+    }
+
+    #[test]
+    fn who_waits_for_work_that_panicked_panics_and_does_not_wait_for_ever() {
+        let mut next = 0..10;
+        let work = |n: u32| if n == 5 { panic!("number {n}") } else { n };
+        let all = AssertUnwindSafe(|| in_order(3, || Ok::<_, ()>(next.next()), work, |_| Ok(())));
+        let panicked = panic::catch_unwind(all).unwrap_err();
+        assert_eq!(panicked.downcast_ref::<String>().unwrap(), "number 5");
     }
 
     #[test]

@@ -449,6 +449,6 @@ fn configure(conn: &Connection) -> rusqlite::Result<()> {
     conn.pragma_update(None, "synchronous", "FULL")?;
     // In KiB, and only as much as a transaction touches: in a first scan and in a join digests come in no order, and what
     // doesn't fit is written to the log and read back, again and again.
-    conn.pragma_update(None, "cache_size", -65536)?;
+    conn.pragma_update(None, "cache_size", -57344)?;
     conn.pragma_update(None, "temp_store", "FILE")
 }

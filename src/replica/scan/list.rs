@@ -127,7 +127,9 @@ impl Scan<'_> {
         folders: &mut BTreeMap<FolderKey, FolderScan>,
     ) -> Result<()> {
         let (state, disk) = (&self.replica.state, &*self.replica.world.disk);
-        let ahead = if due.len() > LISTED_ALONE { LISTINGS_AHEAD } else { 0 };
+        // To read all messages of a folder takes long: the listing of the next one would be old by then.
+        let at_once = self.options.depth == Depth::Names && due.len() > LISTED_ALONE;
+        let ahead = if at_once { LISTINGS_AHEAD } else { 0 };
         let due = due.into_iter().map(|key| (key, dirs[&key].clone(), folders.get(&key).map(|folder| folder.times)));
         let mut due = due.collect::<Vec<_>>().into_iter();
         let read = |(key, dir, earlier): (FolderKey, PathBuf, Option<CleanTimes>)| {
