@@ -447,7 +447,7 @@ pub(super) fn newest_stamps(entry: &Entry) -> Vec<(Incarnation, Clock)> {
 mod tests {
     use super::*;
     use crate::model::{FlagSet, Origin};
-    use crate::state::testing::fresh;
+    use crate::state::testing::{fresh, plan};
 
     fn delivered_to(folder: &FolderName) -> Entry {
         let stamp = Stamp { clock: Clock::from_bits(1).unwrap(), incarnation: Incarnation(1) };
@@ -474,9 +474,7 @@ mod tests {
         let expected = [("a", 0, 0), ("a", 2, 0), ("b", 0, 0), ("b", 0, 1), ("b", 1, 0)];
         assert_eq!(order, expected.map(|(birth, digest, ordinal)| (birth.to_owned(), digest, ordinal)));
 
-        let mut plan = state.conn.prepare(&format!("EXPLAIN QUERY PLAN {}", all_in_order())).unwrap();
-        let steps: Vec<String> =
-            plan.query_map([], |row| row.get(3)).unwrap().collect::<rusqlite::Result<_>>().unwrap();
+        let steps = plan(&state.conn, &all_in_order());
         assert_eq!(steps[0], "SCAN e", "{steps:?}");
     }
 

@@ -62,13 +62,15 @@ pub(super) fn counting_steps(mut conn: Connection) -> (Connection, Arc<AtomicU64
     (conn, steps)
 }
 
-/// Finds nothing to be sorted in how `SQLite` goes about a query: for that it would take as much memory again as it caches
-/// pages in.
-pub(super) fn sorts_nothing(conn: &Connection, query: &str) {
+/// How `SQLite` goes about a query, step by step.
+pub(super) fn plan(conn: &Connection, query: &str) -> Vec<String> {
     let mut plan = conn.prepare(&format!("EXPLAIN QUERY PLAN {query}")).unwrap();
-    let mut steps = plan.raw_query();
-    while let Some(step) = steps.next().unwrap() {
-        let step: String = step.get(3).unwrap();
+    plan.raw_query().mapped(|step| step.get(3)).collect::<rusqlite::Result<_>>().unwrap()
+}
+
+/// Finds nothing to be sorted in that: for it `SQLite` would take as much memory again as it caches pages in.
+pub(super) fn sorts_nothing(conn: &Connection, query: &str) {
+    for step in plan(conn, query) {
         assert!(!step.contains("TEMP B-TREE"), "{step}, for {query}");
     }
 }
